@@ -1,0 +1,1 @@
+//! The one orchestrator: runs the phases of a build in order.

@@ -1,0 +1,1 @@
+//! Build contexts: named file trees offered to COPY and ADD, filtered, walked and hashed.

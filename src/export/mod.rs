@@ -1,0 +1,1 @@
+//! Writes a built image somewhere: OCI layout, tarballs, registry.

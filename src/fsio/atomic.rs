@@ -1,0 +1,83 @@
+//! Writing a file so that a reader sees the old content or the new one, never a part.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Context as _, Error, Result, create, open, remove_file_if_there, rename};
+
+/// Whether a write has to survive a power cut before it gets its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Content and folder entry are synced: for what must not be lost once reported.
+    Synced,
+    /// The kernel writes it back when it likes: for what carries its own checksum and can be made again.
+    Cached,
+}
+
+/// Writes `bytes` beside `path` and renames them into place.
+///
+/// # Errors
+/// What the operating system answered; the target is then as it was and nothing is left beside it.
+pub fn write_atomic(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
+    let aside = aside(path);
+    let write = || -> Result<()> {
+        let mut file = create(&aside)?;
+        file.write_all(bytes).context("write", &aside)?;
+        if durability == Durability::Synced {
+            file.sync_all().context("sync", &aside)?;
+        }
+        drop(file);
+        replace(&aside, path, durability)
+    };
+    write().inspect_err(|_| {
+        let _gone = remove_file_if_there(&aside);
+    })
+}
+
+/// Renames a finished file or folder to its final name and, if asked, syncs the folder that holds the name.
+///
+/// # Errors
+/// What the operating system answered.
+pub fn replace(from: &Path, to: &Path, durability: Durability) -> Result<()> {
+    rename(from, to)?;
+    if durability == Durability::Synced {
+        let parent = to.parent().unwrap_or(Path::new("/"));
+        open(parent)?
+            .sync_all()
+            .map_err(|e| Error::new("sync the folder", parent, e))?;
+    }
+    Ok(())
+}
+
+/// A name beside `path` that no other thread or process uses.
+fn aside(path: &Path) -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}.{number}.part", std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_whole_and_leaves_nothing_beside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        for content in [&b"one"[..], b"two"] {
+            write_atomic(&path, content, Durability::Synced).unwrap();
+            assert_eq!(crate::fsio::read(&path).unwrap(), content);
+        }
+        assert_eq!(crate::fsio::read_dir_sorted(dir.path()).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_content() {
+        let dir = tempfile::tempdir().unwrap();
+        crate::fsio::create_dir(dir.path().join("a")).unwrap();
+        assert!(write_atomic(&dir.path().join("a"), b"x", Durability::Cached).is_err());
+        assert_eq!(crate::fsio::read_dir_sorted(dir.path()).unwrap(), ["a"]);
+    }
+}

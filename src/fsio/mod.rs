@@ -1,0 +1,226 @@
+//! File operations whose errors name the path and what was being done to it.
+//!
+//! Thin on purpose: each function is the standard one plus context. Nothing here knows the store, a layer or a
+//! context. Every other module uses this instead of `std::fs` (enforced by `clippy.toml`).
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the one place that may call std::fs directly, so that every error gets its path"
+)]
+
+mod atomic;
+mod hashing;
+
+use std::ffi::OsString;
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use atomic::{Durability, replace, write_atomic};
+pub use hashing::{HashingReader, HashingWriter};
+
+/// An input or output operation that failed: what was being done, to which path, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} `{}`: {}", path.display(), reason(source))]
+pub struct Error {
+    /// A verb phrase: "open", "create the folder".
+    pub operation: &'static str,
+    /// The path the operation was about.
+    pub path: PathBuf,
+    /// What the operating system answered.
+    pub source: io::Error,
+}
+
+/// Results of this module.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error for `operation` on `path`.
+    pub fn new(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        Self {
+            operation,
+            path: path.into(),
+            source: source.into(),
+        }
+    }
+
+    /// Whether the path, or a folder on the way to it, does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+        )
+    }
+
+    /// Whether the device or quota is full.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        )
+    }
+
+    /// Whether permission was refused.
+    #[must_use]
+    pub fn is_permission(&self) -> bool {
+        self.source.kind() == io::ErrorKind::PermissionDenied
+    }
+}
+
+/// The operating system's words without the "(os error N)" that people never need.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_lowercase(),
+        None => text,
+    }
+}
+
+/// Adds the operation and the path to an `io::Result`.
+pub trait Context<T> {
+    /// Names what was being done, to which path.
+    ///
+    /// # Errors
+    /// The original error, with its context.
+    fn context(self, operation: &'static str, path: &Path) -> Result<T>;
+}
+
+impl<T> Context<T> for io::Result<T> {
+    fn context(self, operation: &'static str, path: &Path) -> Result<T> {
+        self.map_err(|source| Error::new(operation, path, source))
+    }
+}
+
+impl<T> Context<T> for std::result::Result<T, rustix::io::Errno> {
+    fn context(self, operation: &'static str, path: &Path) -> Result<T> {
+        self.map_err(|source| Error::new(operation, path, source))
+    }
+}
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident),*) -> $result:ty = $words:literal, $call:path;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// # Errors
+        /// What the operating system answered, with the path.
+        pub fn $name($($arg: impl AsRef<Path>),*) -> Result<$result> {
+            operations!(@call $words, $call, $($arg),*)
+        }
+    )*};
+    (@call $words:literal, $call:path, $path:ident) => { $call(&$path).context($words, $path.as_ref()) };
+    (@call $words:literal, $call:path, $from:ident, $to:ident) => { $call(&$from, &$to).context($words, $to.as_ref()) };
+}
+
+operations! {
+    /// Opens a file for reading.
+    open(path) -> File = "open", File::open;
+    /// Creates a file, or empties it.
+    create(path) -> File = "create", File::create;
+    /// Reads a whole file; for small ones (records, documents), never for layers or context files.
+    read(path) -> Vec<u8> = "read", std::fs::read;
+    /// Reads a whole small file that has to be UTF-8.
+    read_to_string(path) -> String = "read", std::fs::read_to_string;
+    /// Makes a folder, and those on the way to it.
+    create_dir_all(path) -> () = "create the folder", std::fs::create_dir_all;
+    /// Makes one folder.
+    create_dir(path) -> () = "create the folder", std::fs::create_dir;
+    /// Removes a file or a link.
+    remove_file(path) -> () = "remove", std::fs::remove_file;
+    /// Removes an empty folder.
+    remove_dir(path) -> () = "remove the folder", std::fs::remove_dir;
+    /// Moves a file or folder within one file system.
+    rename(from, to) -> () = "rename into place", std::fs::rename;
+    /// Makes a second name for a file.
+    hard_link(from, to) -> () = "link", std::fs::hard_link;
+    /// Makes a symbolic link at `to` that says `from`.
+    symlink(from, to) -> () = "make the symbolic link", std::os::unix::fs::symlink;
+    /// What a path is, links not followed.
+    symlink_metadata(path) -> Metadata = "look at", std::fs::symlink_metadata;
+    /// What a path is, links followed.
+    metadata(path) -> Metadata = "look at", std::fs::metadata;
+    /// What a symbolic link says.
+    read_link(path) -> PathBuf = "read the link", std::fs::read_link;
+    /// The absolute path with every link resolved.
+    canonicalize(path) -> PathBuf = "resolve", std::fs::canonicalize;
+    /// Copies a file's content and permission bits.
+    copy(from, to) -> u64 = "copy to", std::fs::copy;
+}
+
+/// Removes a tree; one that is not there is fine.
+///
+/// # Errors
+/// What the operating system answered, with the path.
+pub fn remove_tree(path: impl AsRef<Path>) -> Result<()> {
+    match std::fs::remove_dir_all(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.context("remove the folder", path.as_ref()),
+    }
+}
+
+/// Removes a file; one that is not there is fine.
+///
+/// # Errors
+/// What the operating system answered, with the path.
+pub fn remove_file_if_there(path: impl AsRef<Path>) -> Result<()> {
+    match remove_file(path) {
+        Err(error) if error.is_not_found() => Ok(()),
+        result => result,
+    }
+}
+
+/// Reads a whole small file; `None` if it is not there.
+///
+/// # Errors
+/// Anything but absence.
+pub fn read_if_there(path: impl AsRef<Path>) -> Result<Option<Vec<u8>>> {
+    match read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The names in a folder, sorted by bytes.
+///
+/// # Errors
+/// What the operating system answered, with the path.
+pub fn read_dir_sorted(path: impl AsRef<Path>) -> Result<Vec<OsString>> {
+    let path = path.as_ref();
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).context("read the folder", path)? {
+        names.push(entry.context("read the folder", path)?.file_name());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Sets permission bits (`0o7777` at the most).
+///
+/// # Errors
+/// What the operating system answered, with the path.
+pub fn set_mode(path: impl AsRef<Path>, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = path.as_ref();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .context("set the mode of", path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_operation_and_path_without_the_number() {
+        let error = open("/no/such/file").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot open `/no/such/file`: no such file or directory"
+        );
+        assert!(error.is_not_found());
+    }
+}

@@ -1,0 +1,3 @@
+//! The `builder` binary.
+
+fn main() {}

@@ -1,0 +1,37 @@
+//! Where blobs come from: a registry, an OCI layout or the store.
+
+use std::fmt::Debug;
+use std::io::Read;
+
+use super::{Descriptor, Digest};
+
+/// A blob that could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// The source does not have it.
+    #[error("blob {0} is not there")]
+    NotFound(Digest),
+    /// The source could not be asked, or broke off.
+    #[error("cannot read blob {digest}: {reason}")]
+    Unreadable {
+        /// Which blob.
+        digest: Digest,
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// Reads blobs by digest. Whoever reads verifies: a source may be hostile.
+pub trait BlobSource: Debug + Send + Sync {
+    /// Opens a blob from its first byte. The reader blocks; call it from a blocking thread.
+    ///
+    /// # Errors
+    /// The blob is not there, or the source cannot be asked.
+    fn open_blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, BlobError>;
+
+    /// The repository that already holds the blobs, `registry` and `repository`, so that a push to the same registry can
+    /// mount them instead of sending them.
+    fn repository(&self) -> Option<(&str, &str)> {
+        None
+    }
+}

@@ -1,0 +1,29 @@
+//! An image as a base: pinned manifest, config, and where its layers can be read.
+
+use std::sync::Arc;
+
+use super::{BlobSource, Config, Descriptor, Digest};
+
+/// One layer of an image that exists somewhere.
+#[derive(Clone, Debug)]
+pub struct LayerSource {
+    /// Digest of the uncompressed tar, as the config says.
+    pub diff_id: Digest,
+    /// The blob as the manifest names it.
+    pub blob: Descriptor,
+    /// Who can read the blob.
+    pub source: Arc<dyn BlobSource>,
+}
+
+/// An image that a stage starts from or copies from, for one platform.
+#[derive(Clone, Debug)]
+pub struct BaseImage {
+    /// How it was found, for people: `python:3.8-slim`, `oci-layout:///x`.
+    pub name: String,
+    /// Digest of its manifest.
+    pub digest: Digest,
+    /// Its config, raw.
+    pub config: Config,
+    /// Its layers, bottom first.
+    pub layers: Vec<LayerSource>,
+}

@@ -1,0 +1,1 @@
+//! Syntax tree to instruction graph. Pure: no network, no clock, no file system.

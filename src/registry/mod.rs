@@ -1,0 +1,1 @@
+//! Client of the distribution protocol: resolve, pull, push.

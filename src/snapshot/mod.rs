@@ -1,0 +1,1 @@
+//! Mountable file-system states for RUN: overlays of layer directories.

@@ -1,0 +1,1 @@
+//! Vocabulary of text: source files, spans, diagnostics and their rendering.

@@ -1,0 +1,1 @@
+//! Content on disk: blobs, layers, step records, image names, leases.

@@ -1,0 +1,1 @@
+//! Shows events and results; owns standard output and standard error.
