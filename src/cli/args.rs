@@ -1,0 +1,200 @@
+//! The command line as typed: one struct a subcommand, help written for a person. Nothing is interpreted here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+
+/// Compiles a Dockerfile into an OCI image. No daemon; one binary.
+#[derive(Debug, Parser)]
+#[command(name = "builder", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  builder build -t my-app .                            build, keep the image in the local store
+  builder build -o type=docker,dest=- . | docker load  build and hand it to Docker
+  builder build -t localhost:5000/my-app --push .      build and push to a registry
+  builder images                                       what is in the local store")]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(super) struct Global {
+    /// Folder of the store: layers, cache, images [default: $XDG_DATA_HOME/builder, /var/lib/builder for root]
+    #[arg(long, global = true, env = "BUILDER_ROOT", value_name = "DIR", value_hint = ValueHint::DirPath, hide_env_values = true)]
+    pub(super) root: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Build an image from a Dockerfile
+    #[command(visible_alias = "b")]
+    Build(Box<BuildArgs>),
+    /// List the images in the local store
+    Images(ImagesArgs),
+    /// Write an image of the local store to a file, or push it
+    Save(SaveArgs),
+    /// Take names away from images in the local store
+    Rmi(RmiArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example: builder completions bash > /etc/bash_completion.d/builder")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Flags of `builder build`; names and meanings follow `docker buildx build`.
+#[derive(Debug, Args)]
+#[command(after_help = "Outputs (-o, repeatable):
+  type=oci,dest=FILE.tar            OCI layout as a tarball
+  type=oci,dest=DIR,tar=false       OCI layout as a folder
+  type=docker,dest=FILE.tar         tarball for `docker load` and `podman load`
+  type=registry                     push to the registry of each --tag (same as --push)
+  type=image                        a name in the local store (the default)
+
+Exit codes: 0 built; 1 the Dockerfile or a step failed; 2 wrong usage; 3 the environment (kernel, disk,
+registry); 130 interrupted.")]
+pub(super) struct BuildArgs {
+    /// Build context: a folder
+    #[arg(value_name = "CONTEXT", value_hint = ValueHint::DirPath)]
+    pub(super) context: PathBuf,
+
+    /// Dockerfile [default: CONTEXT/Dockerfile]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) file: Option<PathBuf>,
+
+    /// Name of the image, repeatable: NAME[:TAG] or REGISTRY/NAME[:TAG]
+    #[arg(short, long, value_name = "NAME")]
+    pub(super) tag: Vec<String>,
+
+    /// Stage to build [default: the last one]
+    #[arg(long, value_name = "STAGE")]
+    pub(super) target: Option<String>,
+
+    /// Value of an ARG, repeatable: NAME=VALUE, or NAME to take it from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub(super) build_arg: Vec<String>,
+
+    /// Another context, repeatable: NAME=DIR, NAME=docker-image://REF, NAME=oci-layout://DIR[:TAG][@DIGEST]
+    #[arg(long, value_name = "NAME=SOURCE")]
+    pub(super) build_context: Vec<String>,
+
+    /// Platform of the image, os/arch[/variant] [default: this machine's]
+    #[arg(long, env = "DOCKER_DEFAULT_PLATFORM", value_name = "PLATFORM", hide_env_values = true)]
+    pub(super) platform: Option<String>,
+
+    /// Label of the image, repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) label: Vec<String>,
+
+    /// Where the result goes, repeatable (see below)
+    #[arg(short, long, value_name = "SPEC")]
+    pub(super) output: Vec<String>,
+
+    /// Push each --tag to its registry
+    #[arg(long)]
+    pub(super) push: bool,
+
+    /// Run every step even if the cache knows its result
+    #[arg(long)]
+    pub(super) no_cache: bool,
+
+    /// Ask registries again even if the image is in the local store
+    #[arg(long)]
+    pub(super) pull: bool,
+
+    /// Write the image ID to a file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) iidfile: Option<PathBuf>,
+
+    /// How progress is shown
+    #[arg(long, env = "BUILDKIT_PROGRESS", value_name = "MODE", default_value = "auto", value_parser = ["auto", "plain", "tty", "quiet", "rawjson", "none"])]
+    pub(super) progress: String,
+
+    /// Print the image ID and nothing else
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+
+    /// A secret for RUN --mount=type=secret, repeatable: id=ID[,src=FILE|env=VAR]
+    #[arg(long, value_name = "SPEC")]
+    pub(super) secret: Vec<String>,
+
+    /// Network of RUN steps that do not say
+    #[arg(long, value_name = "MODE", default_value = "default", value_parser = ["default", "host", "none"])]
+    pub(super) network: String,
+
+    /// A line for /etc/hosts in RUN steps, repeatable
+    #[arg(long, value_name = "HOST:IP")]
+    pub(super) add_host: Vec<String>,
+
+    /// Permit what a Dockerfile may ask for: network.host, security.insecure
+    #[arg(long, value_name = "ENTITLEMENT")]
+    pub(super) allow: Vec<String>,
+
+    /// Limit of RUN steps, repeatable
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub(super) ulimit: Vec<String>,
+
+    /// Size of /dev/shm in RUN steps
+    #[arg(long, value_name = "SIZE")]
+    pub(super) shm_size: Option<String>,
+
+    /// Make a CA bundle visible to RUN steps: a FILE in PEM form, or `system` for this machine's.
+    /// It enters no layer, no config and no cache key
+    #[arg(long, value_name = "FILE|system")]
+    pub(super) ca_certs: Option<String>,
+
+    /// Registries that may be spoken to without TLS or with a certificate nobody knows, repeatable
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) insecure_registry: Vec<String>,
+
+    /// Steps that may run at the same time [default: number of processors]
+    #[arg(short, long, value_name = "N")]
+    pub(super) jobs: Option<std::num::NonZeroUsize>,
+
+    /// Show what would happen instead of building: `plan` (the instruction graph)
+    #[arg(long, value_name = "WHAT", value_parser = ["plan"])]
+    pub(super) print: Option<String>,
+}
+
+/// Flags of `builder images`.
+#[derive(Debug, Args)]
+pub(super) struct ImagesArgs {
+    /// Only the image of this name
+    #[arg(value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Print image IDs and nothing else
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Flags of `builder save`.
+#[derive(Debug, Args)]
+pub(super) struct SaveArgs {
+    /// Image in the local store
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// Where to, as for `builder build`, repeatable
+    #[arg(short, long, value_name = "SPEC")]
+    pub(super) output: Vec<String>,
+    /// Push it to the registry in its name
+    #[arg(long)]
+    pub(super) push: bool,
+    /// Registries that may be spoken to without TLS, repeatable
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) insecure_registry: Vec<String>,
+}
+
+/// Flags of `builder rmi`.
+#[derive(Debug, Args)]
+pub(super) struct RmiArgs {
+    /// Names of images in the local store
+    #[arg(value_name = "NAME", required = true)]
+    pub(super) names: Vec<String>,
+}

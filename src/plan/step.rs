@@ -1,0 +1,296 @@
+//! The nodes of the instruction graph: what each step does, as plain data.
+
+use std::path::PathBuf;
+
+use crate::oci::{Digest, Platform, Reference};
+use crate::source::Span;
+
+/// Index of a step in its plan. A step's inputs have smaller indexes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepId(pub usize);
+
+/// Index of a base image in its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BaseId(pub usize);
+
+/// A state of the file system: the stack of layers that a step starts from or copies from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StateRef {
+    /// No layers.
+    Scratch,
+    /// The layers of a base image.
+    Base(BaseId),
+    /// What a step leaves: its input's layers and its own.
+    Step(StepId),
+}
+
+/// Where an image comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ImageSource {
+    /// A name, looked up in the local store and at its registry.
+    Reference(Reference),
+    /// An OCI layout on disk.
+    Layout {
+        /// The folder.
+        path: PathBuf,
+        /// Which image in it; `latest` or the only one where neither is given.
+        tag: Option<String>,
+        /// Which image in it, pinned.
+        digest: Option<Digest>,
+    },
+}
+
+/// An image that has to be resolved before the graph is known.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BaseRequest {
+    /// Where it comes from.
+    pub source: ImageSource,
+    /// For which platform.
+    pub platform: Platform,
+}
+
+/// A file tree to take files from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TreeSource {
+    /// The main build context.
+    Context,
+    /// A named context on the local disk.
+    NamedContext(String),
+    /// A state of the graph.
+    State(StateRef),
+}
+
+/// One node of the graph: makes exactly one layer.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// As shown to people: `[build 2/4] RUN make`.
+    pub label: String,
+    /// The instruction in the Dockerfile (for a trigger: the FROM line).
+    pub span: Span,
+    /// The stage, by position in the file.
+    pub stage: usize,
+    /// The state the step starts from.
+    pub input: StateRef,
+    /// For which platform it runs.
+    pub platform: Platform,
+    /// Whether the cache must not answer it.
+    pub no_cache: bool,
+    /// What it does.
+    pub kind: StepKind,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepKind {
+    /// Runs a command.
+    Run(RunStep),
+    /// Copies files in (COPY and ADD).
+    Copy(CopyStep),
+    /// Makes a folder if it is not there.
+    Workdir(WorkdirStep),
+}
+
+/// A command and everything it can see.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunStep {
+    /// Program and arguments, shell included.
+    pub argv: Vec<String>,
+    /// Environment in order, PATH included.
+    pub env: Vec<(String, String)>,
+    /// Proxy variables: visible to the command, in no key and no history.
+    pub proxy_env: Vec<(String, String)>,
+    /// Absolute working directory.
+    pub cwd: String,
+    /// `user[:group]` as written, empty for root.
+    pub user: String,
+    /// Host name inside.
+    pub hostname: String,
+    /// Network.
+    pub network: NetworkMode,
+    /// Whether it runs with all privileges.
+    pub insecure: bool,
+    /// Extra file trees, in the order written.
+    pub mounts: Vec<RunMount>,
+    /// A script given as a heredoc with `#!`: file name below `/dev/pipes` and content.
+    pub script: Option<(String, String)>,
+}
+
+/// The network of a RUN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NetworkMode {
+    /// What the builder gives to steps that say nothing.
+    Default,
+    /// Loopback only.
+    None,
+    /// The host's.
+    Host,
+}
+
+impl NetworkMode {
+    /// The word that the Dockerfile and the command line use.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::None => "none",
+            Self::Host => "host",
+        }
+    }
+}
+
+/// An extra file tree visible to one RUN. Paths are absolute and expanded.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RunMount {
+    /// Files of a context, a stage or an image.
+    Bind {
+        /// The tree.
+        from: TreeSource,
+        /// Path in the tree.
+        source: String,
+        /// Where it is seen.
+        target: String,
+        /// Writable; what is written is dropped.
+        writable: bool,
+    },
+    /// A folder that outlives the build.
+    Cache {
+        /// Its name.
+        id: String,
+        /// Where it is seen.
+        target: String,
+        /// How concurrent users share it.
+        sharing: Sharing,
+        /// Initial content.
+        from: Option<TreeSource>,
+        /// Path in the initial content.
+        source: String,
+        /// Mode of the folder when made.
+        mode: u32,
+        /// Owner when made.
+        uid: u32,
+        /// Group when made.
+        gid: u32,
+        /// Not writable.
+        read_only: bool,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Where it is seen.
+        target: String,
+        /// Limit in bytes.
+        size: Option<u64>,
+    },
+    /// A secret as a file, a variable or both.
+    Secret {
+        /// Its name.
+        id: String,
+        /// File, if wanted.
+        target: Option<String>,
+        /// Variable, if wanted.
+        env: Option<String>,
+        /// Whether its absence is an error.
+        required: bool,
+        /// Mode of the file.
+        mode: u32,
+        /// Owner of the file.
+        uid: u32,
+        /// Group of the file.
+        gid: u32,
+    },
+    /// A forwarded SSH agent.
+    Ssh {
+        /// Its name.
+        id: String,
+        /// Socket path; numbered below `/run/buildkit` where none is given.
+        target: Option<String>,
+        /// Whether its absence is an error.
+        required: bool,
+        /// Mode of the socket.
+        mode: u32,
+        /// Owner of the socket.
+        uid: u32,
+        /// Group of the socket.
+        gid: u32,
+    },
+}
+
+/// How concurrent users share a cache mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// All at once.
+    Shared,
+    /// A second user gets a folder of its own.
+    Private,
+    /// A second user waits.
+    Locked,
+}
+
+/// Files to copy and where to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CopyStep {
+    /// Whether it is an ADD, which unpacks archives.
+    pub add: bool,
+    /// Where path sources are found.
+    pub from: TreeSource,
+    /// What to copy, in order.
+    pub sources: Vec<CopySource>,
+    /// Absolute destination, a trailing slash kept.
+    pub destination: String,
+    /// `user[:group]`, expanded.
+    pub chown: Option<String>,
+    /// Octal or symbolic mode, expanded.
+    pub chmod: Option<String>,
+    /// Independent of what is below.
+    pub link: bool,
+    /// Keep the sources' folders.
+    pub parents: bool,
+    /// Patterns of what to leave out.
+    pub exclude: Vec<String>,
+    /// ADD: `Some(false)` copies archives as files, `Some(true)` also unpacks what was fetched.
+    pub unpack: Option<bool>,
+}
+
+/// One source of a copy.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CopySource {
+    /// A path or wildcard in the tree.
+    Path(String),
+    /// A heredoc: file name and content.
+    Inline {
+        /// File name at the destination.
+        name: String,
+        /// Content.
+        content: String,
+    },
+}
+
+/// A folder to make.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkdirStep {
+    /// Absolute cleaned path.
+    pub path: String,
+    /// Who owns what is made: `user[:group]` as written, empty for root.
+    pub user: String,
+}
+
+impl Step {
+    /// Every state the step reads, its input first.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<StateRef> {
+        let mut inputs = vec![self.input];
+        let mut tree = |source: &TreeSource| {
+            if let TreeSource::State(state) = source {
+                inputs.push(*state);
+            }
+        };
+        match &self.kind {
+            StepKind::Run(run) => run.mounts.iter().for_each(|mount| match mount {
+                RunMount::Bind { from, .. } | RunMount::Cache { from: Some(from), .. } => tree(from),
+                _ => {}
+            }),
+            StepKind::Copy(copy) => tree(&copy.from),
+            StepKind::Workdir(_) => {}
+        }
+        inputs
+    }
+}

@@ -1,0 +1,195 @@
+//! Blobs: bytes under the name of their digest.
+
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Store, StoreError};
+use crate::fsio::{self, Context as _, Durability, HashingWriter};
+use crate::oci::{BlobError, BlobSource, Descriptor, Digest};
+
+impl Store {
+    /// Whether a blob of this digest and size is here.
+    #[must_use]
+    pub fn has_blob(&self, descriptor: &Descriptor) -> bool {
+        fsio::metadata(self.paths.blob(descriptor.digest)).is_ok_and(|m| m.is_file() && m.len() == descriptor.size)
+    }
+
+    /// Keeps some bytes (a config, a manifest) and names them.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn put_blob(&self, media_type: &str, bytes: &[u8]) -> Result<Descriptor, StoreError> {
+        let descriptor = Descriptor::of(media_type, bytes);
+        if !self.has_blob(&descriptor) {
+            self.ingest(bytes, Some(&descriptor))?;
+        }
+        Ok(descriptor)
+    }
+
+    /// Streams a blob in. With `expected`, its digest and size are verified and nothing is kept where they differ.
+    ///
+    /// # Errors
+    /// The reader, the disk, or other content than expected.
+    pub fn ingest(&self, mut reader: impl Read, expected: Option<&Descriptor>) -> Result<(Digest, u64), StoreError> {
+        let scratch = self.scratch()?;
+        let path = scratch.path().join("blob");
+        let mut writer = HashingWriter::new(fsio::create(&path)?);
+        copy(&mut reader, &mut writer).map_err(|source| match source {
+            CopyError::Read(source) => StoreError::Ingest { digest: expected.map(|e| e.digest), source },
+            CopyError::Write(source) => fsio::Error::new("write", &path, source).into(),
+        })?;
+        let (digest, size, file) = writer.finish();
+        let digest = Digest::from_bytes(digest);
+        if let Some(expected) = expected
+            && (expected.digest != digest || expected.size != size)
+        {
+            return Err(StoreError::Mismatch { expected: expected.digest, found: digest });
+        }
+        self.publish_blob(&file, &path, digest)?;
+        Ok((digest, size))
+    }
+
+    /// Gives a finished file in a scratch folder its name among the blobs.
+    pub(super) fn publish_blob(&self, file: &File, path: &std::path::Path, digest: Digest) -> Result<(), StoreError> {
+        file.sync_all().context("sync", path)?;
+        let target = self.paths.blob(digest);
+        if let Some(parent) = target.parent() {
+            fsio::create_dir_all(parent)?;
+        }
+        fsio::replace(path, &target, Durability::Synced)?;
+        Ok(())
+    }
+
+    /// Streams a blob through `write` into the store: for blobs made here, whose digest is known at the end.
+    ///
+    /// # Errors
+    /// Those of `write`, and the disk.
+    pub fn create_blob<T, E: From<StoreError>>(
+        &self,
+        write: impl FnOnce(&mut HashingWriter<io::BufWriter<File>>) -> Result<T, E>,
+    ) -> Result<(T, Digest, u64), E> {
+        let scratch = self.scratch().map_err(E::from)?;
+        let path = scratch.path().join("blob");
+        let file = fsio::create(&path).map_err(StoreError::from)?;
+        let mut writer = HashingWriter::new(io::BufWriter::with_capacity(1 << 17, file));
+        let value = write(&mut writer)?;
+        let publish = || {
+            writer.flush().context("write", &path)?;
+            let (digest, size, buffered) = writer.finish();
+            let file = buffered.into_inner().map_err(|e| fsio::Error::new("write", &path, e.into_error()))?;
+            let digest = Digest::from_bytes(digest);
+            self.publish_blob(&file, &path, digest)?;
+            Ok((digest, size))
+        };
+        let (digest, size) = publish().map_err(|e: StoreError| E::from(e))?;
+        Ok((value, digest, size))
+    }
+
+    /// A whole small blob, verified; `None` if it is not here or damaged.
+    #[must_use]
+    pub fn read_blob(&self, digest: Digest) -> Option<Vec<u8>> {
+        let bytes = fsio::read(self.paths.blob(digest)).ok()?;
+        if Digest::of(&bytes) == digest {
+            return Some(bytes);
+        }
+        self.forget_blob(digest);
+        None
+    }
+
+    /// Opens a blob; the reader fails at the end if the content is not what the name says.
+    ///
+    /// # Errors
+    /// It is not here.
+    pub fn open_blob_file(&self, digest: Digest) -> Result<VerifyingReader<File>, StoreError> {
+        Ok(VerifyingReader::new(fsio::open(self.paths.blob(digest))?, digest))
+    }
+
+    /// Drops a damaged blob, so that it becomes a miss.
+    pub fn forget_blob(&self, digest: Digest) {
+        let _gone = fsio::remove_file_if_there(self.paths.blob(digest));
+    }
+}
+
+impl BlobSource for Store {
+    fn open_blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, BlobError> {
+        match self.open_blob_file(descriptor.digest) {
+            Ok(reader) => Ok(Box::new(reader)),
+            Err(_) => Err(BlobError::NotFound(descriptor.digest)),
+        }
+    }
+}
+
+enum CopyError {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+fn copy(reader: &mut impl Read, writer: &mut impl io::Write) -> Result<(), CopyError> {
+    let mut buffer = vec![0; 1 << 17];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => writer.write_all(&buffer[..count]).map_err(CopyError::Write)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(CopyError::Read(error)),
+        }
+    }
+}
+
+/// Checks at the end of the stream that the content has the digest it should have.
+#[derive(Debug)]
+pub struct VerifyingReader<R> {
+    inner: R,
+    hasher: Option<Sha256>,
+    expected: Digest,
+}
+
+impl<R: Read> VerifyingReader<R> {
+    /// Wraps `inner`, whose whole content must have the digest `expected`.
+    pub fn new(inner: R, expected: Digest) -> Self {
+        Self { inner, hasher: Some(Sha256::new()), expected }
+    }
+}
+
+impl<R: Read> Read for VerifyingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        if count > 0 {
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(&buffer[..count]);
+            }
+        } else if !buffer.is_empty()
+            && let Some(hasher) = self.hasher.take()
+        {
+            let found = Digest::from_bytes(hasher.finalize().into());
+            if found != self.expected {
+                let text = format!("content does not match its digest: expected {}, found {found}", self.expected);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_in_is_verified_and_damage_is_a_miss() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let blob = store.put_blob("text/plain", b"hello").unwrap();
+        assert_eq!(store.read_blob(blob.digest).unwrap(), b"hello");
+        let other = Descriptor::of("text/plain", b"other");
+        assert!(matches!(store.ingest(&b"hello"[..], Some(&other)), Err(StoreError::Mismatch { .. })));
+        assert!(!store.has_blob(&other));
+        std::fs::write(store.paths.blob(blob.digest), b"hellO").unwrap();
+        let mut sink = Vec::new();
+        assert!(store.open_blob_file(blob.digest).unwrap().read_to_end(&mut sink).is_err());
+        assert_eq!(store.read_blob(blob.digest), None);
+        assert!(!store.has_blob(&blob));
+    }
+}

@@ -1,0 +1,70 @@
+//! Names of images in the local store.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Store, StoreError, record};
+use crate::fsio::{self, Durability};
+use crate::oci::{Descriptor, Digest};
+
+/// An image in the local store. Its config is a blob; its layers are named by diff ID.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// Full reference: `docker.io/library/app:latest`.
+    pub name: String,
+    /// The config blob; its digest is the image ID.
+    pub config: Descriptor,
+    /// The layers, bottom first.
+    pub layers: Vec<ImageLayer>,
+    /// When the name was given, RFC 3339.
+    pub tagged: String,
+}
+
+/// One layer of a named image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageLayer {
+    /// The layer's identity.
+    pub diff_id: Digest,
+    /// For a layer that was pulled: its original blob, exported as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<Descriptor>,
+    /// Bytes of file content; 0 where unknown.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// The image of a name (full reference).
+    #[must_use]
+    pub fn image(&self, name: &str) -> Option<ImageRecord> {
+        record::read(&self.paths.image(name)).filter(|found: &ImageRecord| found.name == name)
+    }
+
+    /// Every named image, sorted by name. Damaged records are left out.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn images(&self) -> Result<Vec<ImageRecord>, StoreError> {
+        let folder = self.paths.images();
+        let names = fsio::read_dir_sorted(&folder)?;
+        let mut images: Vec<ImageRecord> = names.iter().filter_map(|name| record::read(&folder.join(name))).collect();
+        images.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(images)
+    }
+
+    /// Gives an image its name; a name that was taken moves.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn put_image(&self, image: &ImageRecord) -> Result<(), StoreError> {
+        Ok(record::write(&self.paths.image(&image.name), image, Durability::Synced)?)
+    }
+
+    /// Takes a name away; whether there was one.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn remove_image(&self, name: &str) -> Result<bool, StoreError> {
+        let there = self.image(name).is_some();
+        fsio::remove_file_if_there(self.paths.image(name))?;
+        Ok(there)
+    }
+}

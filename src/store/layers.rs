@@ -1,0 +1,173 @@
+//! Layers on disk: a table of contents always, other representations when somebody made them.
+//!
+//! A layer gets its names at once when it is made, so that the next step can use it, and is *settled* when the disk has
+//! it: [`Store::settle`] syncs, and only then may a step record point to it. Until then a file `unsettled` in it names
+//! the boot of the kernel that holds the rest in memory. A layer that is unsettled from another boot may be torn by a
+//! power cut, and is absent.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::syncfs;
+
+use super::{Store, StoreError, record};
+use crate::fsio::{self, Context as _, Durability};
+use crate::layer::Toc;
+use crate::oci::{Descriptor, Digest};
+
+/// A finished representation in a scratch folder, to be moved into the store.
+#[derive(Clone, Debug)]
+pub enum LayerForm<'a> {
+    /// A folder that can be an overlay lower directory.
+    Directory(&'a Path),
+    /// The uncompressed tar.
+    Tar(&'a Path),
+    /// Nothing but the table of contents.
+    Contents,
+}
+
+/// A layer to be published.
+#[derive(Clone, Debug)]
+pub struct NewLayer<'a> {
+    /// Its identity.
+    pub diff_id: Digest,
+    /// What is in it.
+    pub toc: &'a Toc,
+    /// A representation that is there already.
+    pub form: LayerForm<'a>,
+}
+
+impl Store {
+    /// Whether a layer is here in any representation.
+    #[must_use]
+    pub fn has_layer(&self, diff_id: Digest) -> bool {
+        let folder = self.paths.layer(diff_id);
+        fsio::symlink_metadata(folder.join("toc")).is_ok() && !self.may_be_torn(&folder)
+    }
+
+    fn may_be_torn(&self, folder: &Path) -> bool {
+        fsio::read(folder.join("unsettled")).is_ok_and(|boot| boot != self.boot)
+    }
+
+    /// The table of contents; `None` if the layer is not here or damaged (it is then forgotten).
+    #[must_use]
+    pub fn toc(&self, diff_id: Digest) -> Option<Toc> {
+        let folder = self.paths.layer(diff_id);
+        let bytes = fsio::read(folder.join("toc")).ok()?;
+        match Toc::decode(&bytes) {
+            Ok(toc) if !self.may_be_torn(&folder) => Some(toc),
+            _ => {
+                self.forget_layer(diff_id);
+                None
+            }
+        }
+    }
+
+    /// The layer as a folder. `chain` names the layers below for a layer whose implied directories depend on them.
+    #[must_use]
+    pub fn layer_directory(&self, diff_id: Digest, chain: Option<Digest>) -> Option<PathBuf> {
+        let path = self.directory_path(diff_id, chain);
+        fsio::symlink_metadata(&path).is_ok().then_some(path)
+    }
+
+    fn directory_path(&self, diff_id: Digest, chain: Option<Digest>) -> PathBuf {
+        let folder = self.paths.layer(diff_id);
+        match chain {
+            Some(chain) => folder.join(format!("dir-{}", chain.hex())),
+            None => folder.join("dir"),
+        }
+    }
+
+    /// The layer as an uncompressed tar, if it is here as one.
+    #[must_use]
+    pub fn layer_tar(&self, diff_id: Digest) -> Option<PathBuf> {
+        let path = self.paths.layer(diff_id).join("tar");
+        fsio::symlink_metadata(&path).is_ok().then_some(path)
+    }
+
+    /// Moves a finished layer into the store. If it is here already, the one that is here stays.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn publish_layer(&self, layer: &NewLayer<'_>) -> Result<(), StoreError> {
+        let folder = self.paths.layer(layer.diff_id);
+        if !self.has_layer(layer.diff_id) {
+            self.forget_layer(layer.diff_id);
+            fsio::create_dir_all(&folder)?;
+            fsio::write_atomic(&folder.join("unsettled"), &self.boot, Durability::Cached)?;
+        }
+        match layer.form {
+            LayerForm::Directory(from) => self.add_directory(layer.diff_id, None, from)?,
+            LayerForm::Tar(from) => fsio::rename(from, folder.join("tar"))?,
+            LayerForm::Contents => {}
+        }
+        if fsio::symlink_metadata(folder.join("toc")).is_err() {
+            fsio::write_atomic(&folder.join("toc"), &layer.toc.encode(), Durability::Cached)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a folder to a layer that is here. One that is there already stays.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn add_directory(&self, diff_id: Digest, chain: Option<Digest>, from: &Path) -> Result<(), StoreError> {
+        let target = self.directory_path(diff_id, chain);
+        match fsio::rename(from, &target) {
+            Err(error) if fsio::symlink_metadata(&target).is_err() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds an uncompressed tar to a layer that is here.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn add_tar(&self, diff_id: Digest, from: &Path) -> Result<(), StoreError> {
+        Ok(fsio::rename(from, self.paths.layer(diff_id).join("tar"))?)
+    }
+
+    /// Makes sure that the disk has everything published so far, and settles these layers.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn settle(&self, diff_ids: &[Digest]) -> Result<(), StoreError> {
+        let unsettled: Vec<PathBuf> = diff_ids
+            .iter()
+            .map(|diff_id| self.paths.layer(*diff_id).join("unsettled"))
+            .filter(|path| fsio::symlink_metadata(path).is_ok())
+            .collect();
+        if unsettled.is_empty() {
+            return Ok(());
+        }
+        let root = fsio::open(&self.root)?;
+        syncfs(&root).context("sync", &self.root)?;
+        for path in unsettled {
+            fsio::remove_file_if_there(path)?;
+        }
+        Ok(())
+    }
+
+    /// The descriptor of the layer's blob in a compression (`gzip-6`), if it was made and is here.
+    #[must_use]
+    pub fn compressed(&self, diff_id: Digest, compression: &str) -> Option<Descriptor> {
+        let path = self.paths.layer(diff_id).join(format!("blob-{compression}"));
+        record::read(&path).filter(|descriptor| self.has_blob(descriptor))
+    }
+
+    /// Remembers the layer's blob in a compression.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn put_compressed(&self, diff_id: Digest, compression: &str, blob: &Descriptor) -> Result<(), StoreError> {
+        let path = self.paths.layer(diff_id).join(format!("blob-{compression}"));
+        Ok(record::write(&path, blob, Durability::Cached)?)
+    }
+
+    /// Drops a damaged layer, so that it becomes a miss.
+    pub fn forget_layer(&self, diff_id: Digest) {
+        if let Ok(scratch) = self.scratch() {
+            // Moved away in one go, then removed: nobody sees half a layer.
+            let _gone = fsio::rename(self.paths.layer(diff_id), scratch.path().join("forgotten"));
+        }
+    }
+}

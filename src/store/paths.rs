@@ -1,0 +1,129 @@
+//! Where everything lives below the root. The only place that names folders of the store.
+//!
+//! ```text
+//! ROOT/
+//!   CACHEDIR.TAG                      keeps backup programs out
+//!   v1/
+//!     blobs/sha256/ab/abcd…           compressed layers, configs, manifests, by digest of their bytes
+//!     layers/ab/abcd…/                one layer, by diff ID
+//!       toc                           its table of contents; the layer exists when this does
+//!       dir/                          as an overlay lower directory (optional)
+//!       dir-<chain>/                  the same where implied directories took their metadata from below (optional)
+//!       tar                           as an uncompressed tar (optional)
+//!       blob-<compression>            record: descriptor of its compressed blob (optional)
+//!     steps/ab/abcd…                  record: step key → layer, facts, ingredients
+//!     slots/ab/abcd…                  record: place in a Dockerfile → key of the step last built there
+//!     images/<escaped name>           record: image name → config and layers
+//!     contexts/abcd…                  stat index of one context root
+//!     mounts/<escaped id>/            `RUN --mount=type=cache` directories
+//!     locks/<kind>-abcd…              held while a step or a blob is being made
+//!     tmp/<pid>-<n>/                  work of a running process; `lock` in it is held while the process lives
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use crate::oci::Digest;
+
+/// Version of the layout; another one lives beside it and never reads it.
+pub(super) const LAYOUT_VERSION: &str = "v1";
+
+/// Names the places of a store.
+#[derive(Clone, Debug)]
+pub(super) struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.join(LAYOUT_VERSION) }
+    }
+
+    pub(super) fn cachedir_tag(&self) -> PathBuf {
+        self.root.with_file_name("CACHEDIR.TAG")
+    }
+
+    /// Folders that have to be there from the start.
+    pub(super) fn skeleton(&self) -> Vec<PathBuf> {
+        ["blobs/sha256", "layers", "steps", "slots", "images", "contexts", "mounts", "locks", "tmp"]
+            .map(|name| self.root.join(name))
+            .to_vec()
+    }
+
+    fn fanned(&self, kind: &str, digest: Digest) -> PathBuf {
+        let hex = digest.hex();
+        self.root.join(kind).join(&hex[..2]).join(hex)
+    }
+
+    pub(super) fn blob(&self, digest: Digest) -> PathBuf {
+        self.fanned("blobs/sha256", digest)
+    }
+
+    pub(super) fn layer(&self, diff_id: Digest) -> PathBuf {
+        self.fanned("layers", diff_id)
+    }
+
+    pub(super) fn step(&self, key: Digest) -> PathBuf {
+        self.fanned("steps", key)
+    }
+
+    pub(super) fn slot(&self, place: Digest) -> PathBuf {
+        self.fanned("slots", place)
+    }
+
+    pub(super) fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+
+    pub(super) fn image(&self, name: &str) -> PathBuf {
+        self.images().join(escape(name))
+    }
+
+    pub(super) fn context_index(&self, identity: Digest) -> PathBuf {
+        self.root.join("contexts").join(identity.hex())
+    }
+
+    pub(super) fn cache_mount(&self, id: &str) -> PathBuf {
+        self.root.join("mounts").join(escape(id))
+    }
+
+    pub(super) fn lock(&self, kind: &str, digest: Digest) -> PathBuf {
+        self.root.join("locks").join(format!("{kind}-{}", digest.hex()))
+    }
+
+    pub(super) fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+}
+
+/// A name as one file name: letters, digits and `.-_` stay, everything else becomes `%XX`. Names longer than a
+/// file name may be are cut and get their digest, so that two names never share a file.
+fn escape(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for (position, byte) in name.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => escaped.push(char::from(byte)),
+            b'.' if position > 0 => escaped.push('.'),
+            other => escaped.push_str(&format!("%{other:02X}")),
+        }
+    }
+    if escaped.len() > 180 {
+        escaped.truncate(100);
+        escaped.push_str("%-");
+        escaped.push_str(&Digest::of(name).hex());
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape;
+
+    #[test]
+    fn a_name_is_one_component_and_two_names_are_two_files() {
+        let long = "x/".repeat(300);
+        let names = ["a", ".", "..", "a/b", "a%2Fb", "../../etc", "", "docker.io/library/a:1", &long];
+        let escaped: std::collections::BTreeSet<_> = names.iter().map(|n| escape(n)).collect();
+        assert_eq!(escaped.len(), names.len());
+        assert!(escaped.iter().all(|e| !e.contains('/') && e != "." && e != ".." && e.len() < 255));
+    }
+}

@@ -1,0 +1,109 @@
+//! Scratch folders of a running process, and the removal of what dead processes left.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::lock::Lock;
+use super::paths::Paths;
+use crate::fsio;
+
+/// This process's folder below `tmp`. Its lock is the process's sign of life.
+#[derive(Debug)]
+pub(super) struct Workplace {
+    path: PathBuf,
+    next: AtomicU64,
+    lock: Option<Lock>,
+}
+
+impl Workplace {
+    pub(super) fn open(paths: &Paths) -> fsio::Result<Arc<Self>> {
+        static OPENED: AtomicU64 = AtomicU64::new(0);
+        let number = OPENED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", std::process::id());
+        let path = paths.tmp().join(name);
+        // A dead process may have had the same number.
+        fsio::remove_tree(&path)?;
+        fsio::create_dir(&path)?;
+        let lock = Lock::acquire(&path.join("lock"))?;
+        Ok(Arc::new(Self { path, next: AtomicU64::new(0), lock: Some(lock) }))
+    }
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        drop(self.lock.take());
+        let _gone = fsio::remove_tree(&self.path);
+    }
+}
+
+/// A folder that is removed when dropped.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    _workplace: Arc<Workplace>,
+}
+
+impl Scratch {
+    pub(super) fn new(workplace: &Arc<Workplace>) -> fsio::Result<Self> {
+        let number = workplace.next.fetch_add(1, Ordering::Relaxed);
+        let path = workplace.path.join(number.to_string());
+        fsio::create_dir(&path)?;
+        Ok(Self { path, _workplace: Arc::clone(workplace) })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _gone = fsio::remove_tree(&self.path);
+    }
+}
+
+/// Removes the folders of processes that are no more: those whose lock nobody holds.
+pub(super) fn remove_leftovers(paths: &Paths) -> fsio::Result<()> {
+    for name in fsio::read_dir_sorted(paths.tmp())? {
+        let folder = paths.tmp().join(name);
+        // A process that has just made its folder has not locked it yet: leave young ones alone.
+        let lock_path = folder.join("lock");
+        if fsio::symlink_metadata(&lock_path).is_err() && is_young(&folder) {
+            continue;
+        }
+        if let Ok(Some(lock)) = Lock::try_acquire(&lock_path) {
+            // What cannot be removed now is tried again by the next process.
+            let _gone = fsio::remove_tree(&folder);
+            drop(lock);
+        }
+    }
+    Ok(())
+}
+
+fn is_young(folder: &Path) -> bool {
+    let age = fsio::symlink_metadata(folder).ok().and_then(|m| m.modified().ok()?.elapsed().ok());
+    age.is_none_or(|age| age.as_secs() < 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftovers_of_the_dead_go_and_those_of_the_living_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::new(dir.path());
+        fsio::create_dir_all(paths.tmp().join("1-0/0")).unwrap();
+        std::fs::write(paths.tmp().join("1-0/lock"), "").unwrap();
+        let alive = Workplace::open(&paths).unwrap();
+        let scratch = Scratch::new(&alive).unwrap();
+        remove_leftovers(&paths).unwrap();
+        assert!(scratch.path().is_dir());
+        assert_eq!(fsio::read_dir_sorted(paths.tmp()).unwrap().len(), 1);
+        drop((scratch, alive));
+        assert!(fsio::read_dir_sorted(paths.tmp()).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,95 @@
+//! Records of finished steps: key → layer, facts, and the ingredients of the key.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Store, StoreError, record};
+use crate::fsio::Durability;
+use crate::oci::Digest;
+
+/// What is known of a step that ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// The key the record is filed under; checked on read.
+    pub key: Digest,
+    /// The layer the step made.
+    pub diff_id: Digest,
+    /// Digest of the layer's table of contents without times.
+    pub content_id: Digest,
+    /// Bytes of file content in the layer.
+    pub bytes: u64,
+    /// When the layer was made, RFC 3339.
+    pub created: String,
+    /// How long the step took.
+    pub millis: u64,
+    /// What entered the key, by name, so that a miss can be explained.
+    pub ingredients: BTreeMap<String, String>,
+}
+
+/// What was last built at one place of a Dockerfile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Slot {
+    place: Digest,
+    key: Digest,
+}
+
+/// A second, cheaper key that leads to a step's key while its inputs are the very same states.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Alias {
+    quick: Digest,
+    key: Digest,
+}
+
+impl Store {
+    /// The record of a key; `None` if there is none, or it or its layer is damaged or gone.
+    #[must_use]
+    pub fn step(&self, key: Digest) -> Option<StepRecord> {
+        let found: StepRecord = record::read(&self.paths.step(key))?;
+        (found.key == key && self.has_layer(found.diff_id)).then_some(found)
+    }
+
+    /// The record of a key even if its layer is gone: for explanations.
+    #[must_use]
+    pub fn step_ingredients(&self, key: Digest) -> Option<BTreeMap<String, String>> {
+        record::read(&self.paths.step(key)).map(|found: StepRecord| found.ingredients)
+    }
+
+    /// Files a record. The layer has to be published before.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn put_step(&self, step: &StepRecord) -> Result<(), StoreError> {
+        Ok(record::write(&self.paths.step(step.key), step, Durability::Cached)?)
+    }
+
+    /// The key of what was last built at a place of a Dockerfile.
+    #[must_use]
+    pub fn slot(&self, place: Digest) -> Option<Digest> {
+        let slot: Slot = record::read(&self.paths.slot(place))?;
+        (slot.place == place).then_some(slot.key)
+    }
+
+    /// Remembers what was built at a place of a Dockerfile.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn put_slot(&self, place: Digest, key: Digest) -> Result<(), StoreError> {
+        Ok(record::write(&self.paths.slot(place), &Slot { place, key }, Durability::Cached)?)
+    }
+
+    /// The key that a quick key leads to.
+    #[must_use]
+    pub fn alias(&self, quick: Digest) -> Option<Digest> {
+        let alias: Alias = record::read(&self.paths.slot(quick))?;
+        (alias.quick == quick).then_some(alias.key)
+    }
+
+    /// Files a quick key for a key.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn put_alias(&self, quick: Digest, key: Digest) -> Result<(), StoreError> {
+        Ok(record::write(&self.paths.slot(quick), &Alias { quick, key }, Durability::Cached)?)
+    }
+}
