@@ -1,1 +1,13 @@
 //! Vocabulary of text: source files, spans, diagnostics and their rendering.
+//!
+//! Nothing here knows what a Dockerfile is, reads a file or prints.
+
+mod diagnostic;
+mod file;
+mod render;
+mod span;
+
+pub use diagnostic::{Diagnostic, Label, Severity};
+pub use file::{LineColumn, SourceError, SourceFile, SourceMap};
+pub use render::{Style, render};
+pub use span::{FileId, Span, Spanned};
