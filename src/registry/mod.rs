@@ -1,1 +1,32 @@
-//! Client of the distribution protocol: resolve, pull, push.
+//! Client of the distribution protocol (OCI distribution-spec, Docker registry HTTP API v2): resolve, pull, push.
+//!
+//! [`Client`] is a blocking façade over asynchronous requests: call it from threads that may block, never from inside a
+//! task of the runtime. What comes from a registry is hostile until its digest is checked, and is checked while it
+//! streams; no blob is ever held in memory. Nothing here knows the store, a build or the environment, except that the
+//! HTTP client honours the proxy variables that every HTTP client honours.
+//!
+//! | file | what |
+//! |---|---|
+//! | `client` | the façade |
+//! | `endpoint`, `transport/` | hosts, schemes, authentication, retries, redirects, errors of requests |
+//! | `credentials` | who we are: Docker's `config.json`, credential helpers |
+//! | `repository`, `resolve`, `blob` | reading: manifests, images, blobs |
+//! | `push`, `upload` | writing: images, blobs |
+
+mod blob;
+mod client;
+mod credentials;
+mod error;
+mod push;
+mod resolve;
+mod settings;
+mod transport;
+
+pub use blob::Repository;
+pub use client::Client;
+pub use credentials::{Credentials, CredentialsError};
+pub use error::RegistryError;
+pub use push::{OpenBlob, PushBlob, PushEvent, PushManifest, PushRequest};
+pub use resolve::{Fetched, Resolved};
+pub use settings::{Patience, Settings};
+pub use transport::{ContentError, Failure, SafeUrl, Secret, Unreachable};

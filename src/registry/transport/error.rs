@@ -1,0 +1,443 @@
+//! Why a request to a registry failed: the answer's status and error envelope, or the failure to get an answer.
+//!
+//! The envelope is `{"errors":[{"code","message","detail"}]}` (distribution-spec, "Error Codes"); token servers answer with
+//! `{"details"}` or `{"error_description"}`. What is not understood is kept, shortened.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+
+use super::redact::SafeUrl;
+use crate::oci::{ConfigError, Digest, DocumentError};
+
+/// The longest part of an answer that is repeated in a message.
+const LONGEST_MESSAGE: usize = 300;
+
+/// Why something that was asked of a registry did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The registry does not have it.
+    #[error("not found at `{url}`{}", said(message))]
+    NotFound {
+        /// What was asked for.
+        url: SafeUrl,
+        /// What the registry said.
+        message: String,
+    },
+    /// Credentials are missing, wrong, or not enough.
+    #[error("access denied at `{url}`{}", said(message))]
+    Denied {
+        /// What was asked for.
+        url: SafeUrl,
+        /// What the registry or its token server said.
+        message: String,
+        /// Whether credentials were sent.
+        with_credentials: bool,
+    },
+    /// Too many requests; waiting did not help or would take too long.
+    #[error("too many requests to `{url}`{}", said(message))]
+    RateLimited {
+        /// What was asked for.
+        url: SafeUrl,
+        /// What the registry said.
+        message: String,
+        /// How long the registry asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// No answer, or the connection broke.
+    #[error("{cause} at `{url}`{}{}", said(message), after(*attempts))]
+    Unreachable {
+        /// What was asked for.
+        url: SafeUrl,
+        /// What went wrong, by class.
+        cause: Unreachable,
+        /// What went wrong, in the words of the layer below.
+        message: String,
+        /// How many times it was tried.
+        attempts: u32,
+    },
+    /// An answer that is neither success nor any of the above.
+    #[error("`{url}` answered {status}{}{}", said(message), after(*attempts))]
+    Status {
+        /// What was asked for.
+        url: SafeUrl,
+        /// The answer's status.
+        status: StatusCode,
+        /// What the registry said.
+        message: String,
+        /// How many times it was tried.
+        attempts: u32,
+    },
+    /// The answer came, and it is wrong.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    /// The registry asks for something that is not safe to do, or that we do not understand.
+    #[error("`{url}` {reason}")]
+    Protocol {
+        /// Who asked.
+        url: SafeUrl,
+        /// What it did, as the rest of a sentence.
+        reason: String,
+    },
+    /// The credentials of a registry could not be got.
+    #[error(transparent)]
+    Credentials(#[from] crate::registry::CredentialsError),
+    /// The content to be pushed could not be read on this machine.
+    #[error("cannot read the content to send: {0}")]
+    Source(std::io::Error),
+    /// The HTTP client could not be set up.
+    #[error("cannot set up the HTTP client: {0}")]
+    Setup(String),
+}
+
+/// Content that is not what it was said to be, or that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentError {
+    /// Other bytes than the digest promises.
+    #[error("content has digest {found}, expected {expected}")]
+    Digest {
+        /// What was asked for.
+        expected: Digest,
+        /// What came.
+        found: Digest,
+    },
+    /// More or fewer bytes than the descriptor promises.
+    #[error("content of {digest} has {found} bytes, expected {expected}")]
+    Size {
+        /// Which content.
+        digest: Digest,
+        /// What the descriptor says.
+        expected: u64,
+        /// What came; where there is more than expected, the count at which reading stopped.
+        found: u64,
+    },
+    /// A document larger than any sensible one.
+    #[error("the {what} is larger than {limit} bytes")]
+    TooLarge {
+        /// `manifest`, `image config`, ...
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+    },
+    /// A manifest or index that cannot be used.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// A config that cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The config and the manifest disagree.
+    #[error("the manifest lists {layers} layers and the image config {diff_ids}")]
+    LayerCount {
+        /// Layers of the manifest.
+        layers: usize,
+        /// `rootfs.diff_ids` of the config.
+        diff_ids: usize,
+    },
+    /// Something that is no container image.
+    #[error("not a container image: its config has the media type `{0}`")]
+    NotAnImage(String),
+    /// A layer that registries do not store.
+    #[error("layer {digest} has the unsupported media type `{media_type}`")]
+    LayerType {
+        /// Which layer.
+        digest: Digest,
+        /// Its media type.
+        media_type: String,
+    },
+    /// Indexes that contain indexes that contain indexes.
+    #[error("the index is nested too deeply")]
+    Nesting,
+}
+
+/// Why there was no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreachable {
+    /// The name of the host is not known.
+    Name,
+    /// Nobody listens there.
+    Refused,
+    /// No encrypted connection, or a certificate that is not trusted.
+    Tls,
+    /// Nothing came for too long.
+    Timeout,
+    /// The connection could not be made, or broke.
+    Connection,
+}
+
+impl std::fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Name => "host not found",
+            Self::Refused => "connection refused",
+            Self::Tls => "no secure connection",
+            Self::Timeout => "no answer in time",
+            Self::Connection => "broken connection",
+        })
+    }
+}
+
+/// `: text`, or nothing.
+fn said(message: &str) -> String {
+    if message.is_empty() {
+        String::new()
+    } else {
+        format!(": {message}")
+    }
+}
+
+/// ` (after 3 attempts)`, or nothing.
+fn after(attempts: u32) -> String {
+    if attempts > 1 {
+        format!(" (after {attempts} attempts)")
+    } else {
+        String::new()
+    }
+}
+
+impl Failure {
+    /// A failure from an answer that is no success.
+    pub(in crate::registry) fn from_answer(
+        url: SafeUrl,
+        status: StatusCode,
+        body: &[u8],
+        retry_after: Option<Duration>,
+        with_credentials: bool,
+        attempts: u32,
+    ) -> Self {
+        let message = message_of(body);
+        match status {
+            StatusCode::NOT_FOUND => Self::NotFound { url, message },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Denied {
+                url,
+                message,
+                with_credentials,
+            },
+            StatusCode::TOO_MANY_REQUESTS => Self::RateLimited {
+                url,
+                message,
+                retry_after,
+            },
+            status => Self::Status {
+                url,
+                status,
+                message,
+                attempts,
+            },
+        }
+    }
+
+    /// A failure to get an answer.
+    pub(in crate::registry) fn from_request(
+        url: SafeUrl,
+        error: reqwest::Error,
+        attempts: u32,
+    ) -> Self {
+        let error = error.without_url();
+        let chain = causes(&error);
+        let refused = {
+            let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+            let mut found = false;
+            while let Some(this) = cause {
+                found |= this
+                    .downcast_ref::<std::io::Error>()
+                    .is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused);
+                cause = this.source();
+            }
+            found
+        };
+        let cause = if error.is_timeout() {
+            Unreachable::Timeout
+        } else if refused {
+            Unreachable::Refused
+        } else if chain.iter().any(|text| text.contains("dns error")) {
+            Unreachable::Name
+        } else if chain.iter().any(|text| is_tls(text)) {
+            Unreachable::Tls
+        } else {
+            Unreachable::Connection
+        };
+        // The innermost cause says what happened; the ones around it say that a request failed.
+        let message = match cause {
+            Unreachable::Refused | Unreachable::Timeout => String::new(),
+            _ => chain.last().map(|text| shorten(text)).unwrap_or_default(),
+        };
+        Self::Unreachable {
+            url,
+            cause,
+            message,
+            attempts,
+        }
+    }
+
+    /// The same failure, saying how often it was tried.
+    pub(in crate::registry) fn with_attempts(mut self, count: u32) -> Self {
+        if let Self::Unreachable { attempts, .. } | Self::Status { attempts, .. } = &mut self {
+            *attempts = count;
+        }
+        self
+    }
+
+    /// One line on what the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotFound { .. } => "check the spelling of the name and the tag".to_owned(),
+            Self::Denied { with_credentials: false, .. } => {
+                "the repository may be private or misspelt; log in with `docker login`, then try again".to_owned()
+            }
+            Self::Denied { .. } => "check that the account may access this repository, or log in again".to_owned(),
+            Self::RateLimited { retry_after: Some(wait), .. } => {
+                format!("try again in {} seconds, or log in for a higher limit", wait.as_secs())
+            }
+            Self::RateLimited { .. } => "wait, log in for a higher limit, or use a mirror".to_owned(),
+            Self::Unreachable { cause: Unreachable::Tls, .. } => {
+                "if the registry speaks plain HTTP or has a private certificate, mark it as insecure or install its certificate".to_owned()
+            }
+            Self::Unreachable { cause: Unreachable::Name, .. } => {
+                "check the registry's name and the network's name service".to_owned()
+            }
+            Self::Unreachable { .. } => "check the registry's address, the network and the proxy settings".to_owned(),
+            Self::Status { status, .. } if status.is_server_error() => {
+                "the registry has a problem; try again later".to_owned()
+            }
+            Self::Content(ContentError::Digest { .. } | ContentError::Size { .. }) => {
+                "the registry, a mirror or a proxy on the way changed the content; try again without it".to_owned()
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// Whether the words of a cause are those of a failed TLS handshake.
+fn is_tls(text: &str) -> bool {
+    [
+        "certificate",
+        "handshake",
+        "InvalidContentType",
+        "corrupt message",
+        "TLS",
+        "tls",
+    ]
+    .iter()
+    .any(|word| text.contains(word))
+}
+
+/// The texts of an error and its causes, outermost first.
+fn causes(error: &reqwest::Error) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(this) = cause {
+        texts.push(this.to_string());
+        cause = this.source();
+    }
+    texts
+}
+
+/// What an error answer says, on one line.
+fn message_of(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Entry {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    #[derive(Deserialize)]
+    struct Envelope {
+        #[serde(default)]
+        errors: Vec<Entry>,
+        #[serde(default)]
+        details: String,
+        #[serde(default)]
+        error_description: String,
+    }
+    let text = match serde_json::from_slice::<Envelope>(body) {
+        Ok(envelope) if !envelope.errors.is_empty() => {
+            let entries: Vec<String> = envelope
+                .errors
+                .iter()
+                .map(
+                    |entry| match (entry.code.as_str(), entry.message.as_str()) {
+                        (code, "") => code.to_lowercase().replace('_', " "),
+                        ("", message) => message.to_owned(),
+                        (code, message) => format!("{message} ({code})"),
+                    },
+                )
+                .collect();
+            entries.join("; ")
+        }
+        Ok(envelope) if !envelope.details.is_empty() => envelope.details,
+        Ok(envelope) => envelope.error_description,
+        // A page for people says nothing on one line.
+        Err(_) if body.trim_ascii_start().starts_with(b"<") => String::new(),
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    };
+    shorten(&text)
+}
+
+/// One line without control characters, of bounded length.
+fn shorten(text: &str) -> String {
+    let words: Vec<&str> = text
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(LONGEST_MESSAGE) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_answers() {
+        for (body, expected) in [
+            (
+                r#"{"errors":[{"code":"DENIED","message":"no"},{"code":"NAME_UNKNOWN"}]}"#,
+                "no (DENIED); name unknown",
+            ),
+            (
+                r#"{"details":"incorrect username or password"}"#,
+                "incorrect username or password",
+            ),
+            (
+                r#"{"errors":[{"message":"two\nlines\u001b[31m"}]}"#,
+                "two lines [31m",
+            ),
+            ("  plain\r\ntext ", "plain text"),
+            ("<html>not found</html>", ""),
+            ("", ""),
+            ("{}", ""),
+        ] {
+            assert_eq!(message_of(body.as_bytes()), expected);
+        }
+        assert_eq!(message_of(&[b'x'; 10_000]).len(), LONGEST_MESSAGE + 3);
+    }
+
+    #[test]
+    fn statuses_become_classes() {
+        let url = || SafeUrl::from(&reqwest::Url::parse("https://a.io/v2/x").unwrap());
+        let of = |status: StatusCode| Failure::from_answer(url(), status, b"", None, false, 1);
+        assert!(matches!(
+            of(StatusCode::NOT_FOUND),
+            Failure::NotFound { .. }
+        ));
+        assert!(matches!(
+            of(StatusCode::UNAUTHORIZED),
+            Failure::Denied { .. }
+        ));
+        assert!(matches!(of(StatusCode::FORBIDDEN), Failure::Denied { .. }));
+        assert!(matches!(
+            of(StatusCode::TOO_MANY_REQUESTS),
+            Failure::RateLimited { .. }
+        ));
+        assert_eq!(
+            of(StatusCode::BAD_GATEWAY).with_attempts(3).to_string(),
+            "`https://a.io/v2/x` answered 502 Bad Gateway (after 3 attempts)"
+        );
+    }
+}

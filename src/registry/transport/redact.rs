@@ -1,0 +1,120 @@
+//! What may be shown of secrets and URLs.
+//!
+//! Secrets and URLs are types that cannot print what must stay hidden, so that no message, log or event has to
+//! remember to hide it. Nothing here encrypts or wipes memory.
+
+use std::fmt;
+
+use reqwest::Url;
+
+/// Query keys whose values say nothing secret: what is asked of a token server or a registry.
+const SHOWN_KEYS: &[&str] = &["digest", "from", "last", "mount", "n", "scope", "service"];
+
+/// A password or token. Prints as `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a text that must not be shown.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the header or form field that carries it.
+    pub(in crate::registry) fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A URL as it may be shown: no user, no password, no fragment, and only those query values that are known to be harmless.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SafeUrl(Box<str>);
+
+impl From<&Url> for SafeUrl {
+    fn from(url: &Url) -> Self {
+        let mut shown = url.clone();
+        shown.set_fragment(None);
+        // Both fail only for URLs that cannot have a user at all.
+        if shown.set_username("").is_err() || shown.set_password(None).is_err() {
+            return Self(format!("{}:...", url.scheme()).into());
+        }
+        if url.query().is_some() {
+            let pairs: Vec<_> = url.query_pairs().collect();
+            let mut query = shown.query_pairs_mut();
+            query.clear();
+            for (key, value) in &pairs {
+                let value = if SHOWN_KEYS.contains(&key.as_ref()) {
+                    value.as_ref()
+                } else {
+                    "***"
+                };
+                query.append_pair(key, value);
+            }
+        }
+        Self(shown.as_str().into())
+    }
+}
+
+impl fmt::Debug for SafeUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for SafeUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_show_only_what_is_allowed() {
+        for (url, shown) in [
+            (
+                "https://a.io/v2/x?digest=sha256:1",
+                "https://a.io/v2/x?digest=sha256%3A1",
+            ),
+            ("https://u:p@a.io/v2/#f", "https://a.io/v2/"),
+            (
+                "https://a.io/b?X-Amz-Signature=abc&n=1",
+                "https://a.io/b?X-Amz-Signature=***&n=1",
+            ),
+            (
+                "https://a.io:5000/b?_state=secret",
+                "https://a.io:5000/b?_state=***",
+            ),
+            ("data:secret", "data:..."),
+        ] {
+            assert_eq!(SafeUrl::from(&Url::parse(url).unwrap()).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn secrets_print_as_stars() {
+        let secret = Secret::new("hunter2");
+        assert_eq!(format!("{secret} {secret:?}"), "*** ***");
+        assert_eq!(secret.reveal(), "hunter2");
+    }
+}
