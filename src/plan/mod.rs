@@ -1,1 +1,76 @@
 //! Syntax tree to instruction graph. Pure: no network, no clock, no file system.
+//!
+//! [`lower`] either makes the whole [`Plan`] or says which images it has to know first ([`Lowered::Needs`]); the caller
+//! resolves them and calls again, until nothing is missing: triggers of a base image may ask for more. Every config and
+//! every history text is final here; only what layers contain is left to the solver.
+
+mod dump;
+mod globals;
+mod graph;
+mod history;
+mod instructions;
+mod lower;
+mod options;
+mod paths;
+mod ports;
+mod reach;
+mod signals;
+mod stage;
+mod step;
+
+pub use dump::dump;
+pub use graph::{Plan, PlannedHistory, PlannedImage};
+pub use lower::{Lowered, lower};
+pub use options::{Entitlements, NamedContext, NoCache, PlanOptions, ResolvedBases, context_name};
+pub use step::{
+    BaseId, BaseRequest, CopySource, CopyStep, ImageSource, NetworkMode, RunMount, RunStep, Sharing, StateRef, Step,
+    StepId, StepKind, TreeSource, WorkdirStep,
+};
+
+use crate::dockerfile::ast::Word;
+use crate::dockerfile::word::{self, ExpandError, Mode};
+use crate::source::{Diagnostic, Span};
+
+/// The PATH of images and commands that name none.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The host name inside RUN steps: the same for everybody, so that no machine name reaches an image.
+pub const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
+
+/// A mistake of the author that stops the planning of a stage.
+type Failure = Box<Diagnostic>;
+
+/// What the author should know, collected on the way.
+type Warnings = Vec<Diagnostic>;
+
+fn fail(code: &'static str, span: Span, message: impl Into<String>) -> Failure {
+    Box::new(Diagnostic::error(code, message).at(span, ""))
+}
+
+/// A feature that the language has and this builder does not do yet: said clearly, never done differently.
+fn not_yet(span: Span, feature: &str) -> Failure {
+    let message = format!("{feature} is not supported yet");
+    Box::new(Diagnostic::error("not-supported", message).at(span, ""))
+}
+
+/// Expands a word to one text.
+fn expanded(
+    word: &Word,
+    escape: char,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    warnings: &mut Warnings,
+) -> Result<String, Failure> {
+    let expansion = word::expand(word, escape, lookup, Mode::Argument).map_err(expand_failure)?;
+    for name in expansion.unset {
+        let message = format!("Usage of undefined variable '${name}'");
+        warnings.push(Diagnostic::warning("UndefinedVar", message).at(word.span, ""));
+    }
+    Ok(expansion.value)
+}
+
+fn expand_failure(error: ExpandError) -> Failure {
+    fail("expansion", error.span, error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,411 @@
+//! The two passes of planning: which stages and images the target needs (from the target up), then every needed stage
+//! in the order of the file, instruction by instruction (`instructions/`).
+
+use std::collections::BTreeSet;
+
+use super::globals::Globals;
+use super::graph::{Plan, PlannedImage};
+use super::options::{NamedContext, NoCache, PlanOptions, ResolvedBases};
+use super::reach::{self, Named};
+use super::stage::StageState;
+use super::step::{BaseId, BaseRequest, ImageSource, StateRef, Step, StepId, StepKind};
+use super::{DEFAULT_PATH, Failure, Warnings, expanded, fail, instructions, not_yet};
+use crate::dockerfile::ast::{Instruction, InstructionKind, Stage};
+use crate::dockerfile::{Dockerfile, parse_trigger};
+use crate::oci::{Config, Platform, Reference};
+use crate::source::{Diagnostic, SourceMap, Span};
+
+/// The result of planning with what is known so far.
+#[derive(Clone, Debug)]
+pub enum Lowered {
+    /// The whole graph.
+    Plan(Box<Plan>),
+    /// Images that have to be resolved before the graph is known.
+    Needs(Vec<BaseRequest>),
+}
+
+/// Plans a target. Triggers of base images are added to `sources` as texts of their own.
+///
+/// # Errors
+/// Mistakes of the author, in the order of their places.
+pub fn lower(
+    dockerfile: &Dockerfile,
+    sources: &mut SourceMap,
+    options: &PlanOptions,
+    resolved: &ResolvedBases,
+) -> Result<Lowered, Vec<Diagnostic>> {
+    let mut lowering = Lowering::new(dockerfile, sources, options, resolved).map_err(|failure| vec![*failure])?;
+    lowering.reach().map_err(|failure| vec![*failure])?;
+    let missing: Vec<BaseRequest> =
+        lowering.requests.iter().filter(|request| !resolved.contains_key(request)).cloned().collect();
+    if !missing.is_empty() {
+        return Ok(Lowered::Needs(missing));
+    }
+    lowering.stages().map(|plan| Lowered::Plan(Box::new(plan)))
+}
+
+/// The `FROM` line of a stage, expanded.
+#[derive(Clone, Debug)]
+struct FromLine {
+    name: String,
+    named: Named,
+    platform: Platform,
+}
+
+/// A trigger that runs at the start of a stage.
+#[derive(Clone, Debug)]
+struct Trigger {
+    instruction: Instruction,
+}
+
+/// Where an instruction stands, for everything that is said about it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) stage: usize,
+    /// The FROM line for a trigger, whose own text is in no file of the author.
+    pub(super) span: Span,
+    pub(super) escape: char,
+    /// Position among the counted instructions of the stage, and how many there are.
+    pub(super) position: (usize, usize),
+    pub(super) trigger: bool,
+}
+
+/// The state of planning.
+#[derive(Debug)]
+pub(super) struct Lowering<'a> {
+    pub(super) dockerfile: &'a Dockerfile,
+    pub(super) options: &'a PlanOptions,
+    pub(super) globals: Globals,
+    pub(super) warnings: Warnings,
+    sources: &'a mut SourceMap,
+    resolved: &'a ResolvedBases,
+    target: usize,
+    lines: Vec<FromLine>,
+    triggers: Vec<Vec<Trigger>>,
+    needed: BTreeSet<usize>,
+    requests: BTreeSet<BaseRequest>,
+    bases: Vec<BaseRequest>,
+    steps: Vec<Step>,
+    finished: Vec<Option<StageState>>,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(
+        dockerfile: &'a Dockerfile,
+        sources: &'a mut SourceMap,
+        options: &'a PlanOptions,
+        resolved: &'a ResolvedBases,
+    ) -> Result<Self, Failure> {
+        let mut warnings = Warnings::new();
+        let target = reach::target(dockerfile, options)?;
+        let target_name = reach::name_of(&dockerfile.stages[target]).cloned();
+        let globals = Globals::new(dockerfile, options, target_name.as_deref().unwrap_or("default"), &mut warnings)?;
+        let count = dockerfile.stages.len();
+        let mut lowering = Self {
+            dockerfile,
+            options,
+            globals,
+            warnings,
+            sources,
+            resolved,
+            target,
+            lines: Vec::with_capacity(count),
+            triggers: vec![Vec::new(); count],
+            needed: BTreeSet::from([target]),
+            requests: BTreeSet::new(),
+            bases: Vec::new(),
+            steps: Vec::new(),
+            finished: vec![None; count],
+        };
+        for index in 0..count {
+            let line = lowering.from_line(index)?;
+            lowering.lines.push(line);
+        }
+        Ok(lowering)
+    }
+
+    fn from_line(&mut self, index: usize) -> Result<FromLine, Failure> {
+        let from = &self.dockerfile.stages[index].from.kind;
+        let escape = self.dockerfile.escape;
+        let globals = &self.globals;
+        let lookup = |name: &str| globals.get(name);
+        let name = expanded(&from.image, escape, &lookup, &mut self.warnings)?;
+        if name.trim().is_empty() {
+            let message = format!("base name ({}) should not be blank", from.image.text);
+            return Err(fail("blank-base", from.image.span, message));
+        }
+        let named = reach::base(self.dockerfile, self.options, index, &name);
+        let platform = match &from.platform {
+            Some(word) => {
+                let text = expanded(word, escape, &lookup, &mut self.warnings)?;
+                if text.is_empty() {
+                    let message = format!("empty platform value from expression {}", word.text);
+                    return Err(fail("platform", word.span, message));
+                }
+                text.parse().map_err(|error: crate::oci::PlatformError| fail("platform", word.span, error.to_string()))?
+            }
+            None => match named {
+                Named::Stage(base) => self.lines[base].platform.clone(),
+                _ => self.target_platform(),
+            },
+        };
+        Ok(FromLine { name, named, platform })
+    }
+
+    fn target_platform(&self) -> Platform {
+        self.options.platform.clone().unwrap_or_else(|| self.options.build_platform.clone())
+    }
+
+    /// First pass: from the target up, since stages only use stages above them.
+    fn reach(&mut self) -> Result<(), Failure> {
+        for index in (0..=self.target).rev() {
+            if !self.needed.contains(&index) {
+                continue;
+            }
+            let line = self.lines[index].clone();
+            let texts = match line.named {
+                Named::Stage(base) => {
+                    self.needed.insert(base);
+                    onbuild_texts(&self.dockerfile.stages[base])
+                }
+                _ => match self.base_request(index)? {
+                    Some(request) => {
+                        let known = self.resolved.get(&request).map(|base| base.config.on_build());
+                        self.requests.insert(request);
+                        known.unwrap_or_default()
+                    }
+                    None => Vec::new(),
+                },
+            };
+            self.triggers[index] = self.parse_triggers(index, &texts)?;
+            self.reach_sources(index)?;
+        }
+        Ok(())
+    }
+
+    fn reach_sources(&mut self, index: usize) -> Result<(), Failure> {
+        let dockerfile = self.dockerfile;
+        let triggers = std::mem::take(&mut self.triggers[index]);
+        let own = dockerfile.stages[index].instructions.iter();
+        let all: Vec<&Instruction> = triggers.iter().map(|trigger| &trigger.instruction).chain(own).collect();
+        self.needed.extend(reach::stages_used(dockerfile, self.options, index, all.iter().copied()));
+        let platform = self.lines[index].platform.clone();
+        let result = all.iter().try_for_each(|instruction| {
+            for name in reach::sources(instruction) {
+                let span = instruction.span;
+                let named = match reach::reference(dockerfile, self.options, index, name, None, span) {
+                    Ok(named) => named,
+                    // Reported in full when the instruction itself is lowered.
+                    Err(_) => continue,
+                };
+                if let Some(request) = self.image_request(&named, name, &platform, span)? {
+                    self.requests.insert(request);
+                }
+            }
+            Ok(())
+        });
+        self.triggers[index] = triggers;
+        result
+    }
+
+    /// What has to be resolved for a name that is no stage; nothing for `scratch` and for folders.
+    pub(super) fn image_request(
+        &self,
+        named: &Named,
+        name: &str,
+        platform: &Platform,
+        span: Span,
+    ) -> Result<Option<BaseRequest>, Failure> {
+        let source = match named {
+            Named::Stage(_) => return Ok(None),
+            Named::Context(context) => match &self.options.contexts[context] {
+                NamedContext::Directory => return Ok(None),
+                NamedContext::Image(source) => source.clone(),
+            },
+            Named::Image if name == "scratch" => return Ok(None),
+            Named::Image => {
+                let parsed = name.parse::<Reference>();
+                let bad = |error| fail("reference", span, format!("failed to parse stage name \"{name}\": {error}"));
+                ImageSource::Reference(parsed.map_err(bad)?)
+            }
+        };
+        Ok(Some(BaseRequest { source, platform: platform.clone() }))
+    }
+
+    fn base_request(&self, index: usize) -> Result<Option<BaseRequest>, Failure> {
+        let line = &self.lines[index];
+        self.image_request(&line.named, &line.name, &line.platform, self.dockerfile.stages[index].from.kind.image.span)
+    }
+
+    fn parse_triggers(&mut self, stage: usize, texts: &[String]) -> Result<Vec<Trigger>, Failure> {
+        let span = self.dockerfile.stages[stage].from.span;
+        let mut triggers = Vec::new();
+        for text in texts {
+            let name = format!("ONBUILD of `{}`", self.lines[stage].name);
+            let too_large = |error: crate::source::SourceError| fail("onbuild", span, error.to_string());
+            let file = self.sources.add(name, text.clone().into_bytes()).map_err(too_large)?;
+            let instruction = parse_trigger(&file).map_err(|diagnostics| {
+                let why = diagnostics.first().map_or("not an instruction", |d| d.message.as_str());
+                fail("onbuild", span, format!("the base image's trigger `{text}` cannot be used: {why}"))
+            })?;
+            triggers.push(Trigger { instruction });
+        }
+        Ok(triggers)
+    }
+
+    /// Second pass: every needed stage in the order of the file.
+    fn stages(mut self) -> Result<Plan, Vec<Diagnostic>> {
+        let mut failures = Vec::new();
+        for index in self.needed.clone() {
+            match self.stage(index) {
+                Ok(state) => self.finished[index] = Some(state),
+                Err(failure) => failures.push(*failure),
+            }
+            if !failures.is_empty() && index == self.target {
+                break;
+            }
+        }
+        let target = self.finished[self.target].take();
+        match target {
+            Some(state) if failures.is_empty() => Ok(self.plan(state)),
+            _ => Err(failures),
+        }
+    }
+
+    fn plan(self, mut state: StageState) -> Plan {
+        for (key, value) in &self.options.labels {
+            state.config.insert_into("Labels", key, serde_json::json!(value));
+        }
+        let triggers = (!state.triggers.is_empty()).then(|| serde_json::json!(state.triggers));
+        state.config.set("OnBuild", triggers);
+        if let Some(platform) = &self.options.platform {
+            state.config.set_platform(platform);
+        }
+        Plan {
+            steps: self.steps,
+            bases: self.bases,
+            image: PlannedImage {
+                state: state.state,
+                config: state.config,
+                base_history: state.base_history,
+                history: state.history,
+                platform: state.platform,
+            },
+            warnings: self.warnings,
+        }
+    }
+
+    fn stage(&mut self, index: usize) -> Result<StageState, Failure> {
+        let dockerfile = self.dockerfile;
+        let mut state = self.base_state(index)?;
+        let triggers = std::mem::take(&mut self.triggers[index]);
+        let own = &dockerfile.stages[index].instructions;
+        let counted = |instruction: &&Instruction| {
+            let kind = &instruction.kind;
+            use InstructionKind::{Add, Copy, Run, Workdir};
+            matches!(kind, Run(_) | Copy(_) | Add(_) | Workdir(_))
+        };
+        let own_count = own.iter().filter(counted).count();
+        let count = 1 + own_count + triggers.iter().map(|t| &t.instruction).filter(counted).count();
+        let mut position = 1;
+        let from = dockerfile.stages[index].from.span;
+        let with_place = triggers.iter().map(|t| (&t.instruction, true)).chain(own.iter().map(|i| (i, false)));
+        for (instruction, trigger) in with_place {
+            position += usize::from(counted(&instruction));
+            let span = if trigger { from } else { instruction.span };
+            let escape = if trigger { '\\' } else { dockerfile.escape };
+            let place = Place { stage: index, span, escape, position: (position, count), trigger };
+            instructions::lower(self, &mut state, instruction, place).map_err(|mut failure| {
+                if trigger {
+                    failure.labels = vec![crate::source::Label { span: from, text: String::new() }];
+                    failure.hints.push(format!("in the base's trigger `{}`", instruction.text));
+                }
+                failure
+            })?;
+        }
+        Ok(state)
+    }
+
+    fn base_state(&mut self, index: usize) -> Result<StageState, Failure> {
+        let line = self.lines[index].clone();
+        if let Named::Stage(base) = line.named {
+            // A base that failed has been reported; nothing more can be said of this stage.
+            let missing = || fail("base-stage", self.dockerfile.stages[index].from.span, "its base stage has errors");
+            return Ok(self.finished[base].as_ref().ok_or_else(missing)?.derived());
+        }
+        let Some(request) = self.base_request(index)? else {
+            if line.name != "scratch" {
+                let span = self.dockerfile.stages[index].from.kind.image.span;
+                return Err(not_yet(span, "a folder as the base of a stage"));
+            }
+            let mut config = Config::scratch(&line.platform);
+            config.set("WorkingDir", Some(serde_json::json!("/")));
+            config.set_env("PATH", DEFAULT_PATH);
+            return Ok(StageState::new(StateRef::Scratch, config, line.platform));
+        };
+        let state = self.base_image_state(&request);
+        let base = &self.resolved[&request];
+        let mut config = base.config.clone();
+        config.set("OnBuild", None);
+        if !config.env().iter().any(|(name, _)| name == "PATH") {
+            config.set_env("PATH", DEFAULT_PATH);
+        }
+        Ok(StageState::new(state, config, line.platform))
+    }
+
+    /// The state of a resolved image, which becomes one of the plan's bases.
+    pub(super) fn base_image_state(&mut self, request: &BaseRequest) -> StateRef {
+        let position = self.bases.iter().position(|base| base == request);
+        let position = position.unwrap_or_else(|| {
+            self.bases.push(request.clone());
+            self.bases.len() - 1
+        });
+        StateRef::Base(BaseId(position))
+    }
+
+    /// The state of a stage above.
+    pub(super) fn finished_state(&self, stage: usize) -> Option<StateRef> {
+        self.finished[stage].as_ref().map(|state| state.state)
+    }
+
+    /// Adds a step on top of a stage's state.
+    pub(super) fn step(&mut self, state: &StageState, place: Place, text: &str, kind: StepKind) -> StepId {
+        let stage = &self.dockerfile.stages[place.stage];
+        let no_cache = match &self.options.no_cache {
+            NoCache::Never => false,
+            NoCache::Always => true,
+            NoCache::Stages(names) => reach::name_of(stage).is_some_and(|name| names.contains(name)),
+        };
+        self.steps.push(Step {
+            label: self.label(place, text),
+            span: place.span,
+            stage: place.stage,
+            input: state.state,
+            platform: state.platform.clone(),
+            no_cache,
+            kind,
+        });
+        StepId(self.steps.len() - 1)
+    }
+
+    fn label(&self, place: Place, text: &str) -> String {
+        let stages = &self.dockerfile.stages;
+        let stage = match reach::name_of(&stages[place.stage]) {
+            _ if stages.len() == 1 => String::new(),
+            Some(name) => format!("{name} "),
+            None => format!("stage-{} ", place.stage),
+        };
+        let (position, count) = place.position;
+        let width = count.to_string().len();
+        let trigger = if place.trigger { "ONBUILD " } else { "" };
+        format!("[{stage}{position:>width$}/{count}] {trigger}{text}")
+    }
+}
+
+fn onbuild_texts(stage: &Stage) -> Vec<String> {
+    let text = |instruction: &Instruction| match &instruction.kind {
+        InstructionKind::Onbuild(onbuild) => Some(onbuild.text.clone()),
+        _ => None,
+    };
+    stage.instructions.iter().filter_map(text).collect()
+}

@@ -1,0 +1,75 @@
+//! What planning depends on besides the Dockerfile: plain values, read by others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::step::{BaseRequest, ImageSource, NetworkMode};
+use crate::oci::{BaseImage, Platform, Reference};
+
+/// The wishes of the user that shape the graph.
+#[derive(Clone, Debug)]
+pub struct PlanOptions {
+    /// Stage to build; the last one if absent.
+    pub target: Option<String>,
+    /// Values of `ARG`s.
+    pub build_args: BTreeMap<String, String>,
+    /// Labels put on the image after everything else.
+    pub labels: Vec<(String, String)>,
+    /// The platform asked for; the build platform if absent.
+    pub platform: Option<Platform>,
+    /// The platform of the machine that builds.
+    pub build_platform: Platform,
+    /// Named contexts, by normalised name ([`context_name`]).
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// Network of RUN steps that do not say.
+    pub network: NetworkMode,
+    /// Steps that the cache must not answer.
+    pub no_cache: NoCache,
+    /// What a Dockerfile may ask for.
+    pub entitlements: Entitlements,
+}
+
+/// What `--build-context NAME=` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A folder on the local disk.
+    Directory,
+    /// An image.
+    Image(ImageSource),
+}
+
+/// Which steps the cache must not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NoCache {
+    /// None.
+    #[default]
+    Never,
+    /// All.
+    Always,
+    /// Those of some stages, by lower-case name.
+    Stages(BTreeSet<String>),
+}
+
+/// Privileges that are refused unless the user grants them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entitlements {
+    /// `RUN --network=host`
+    pub network_host: bool,
+    /// `RUN --security=insecure`
+    pub security_insecure: bool,
+}
+
+/// The images that planning asked for, once somebody found them.
+pub type ResolvedBases = BTreeMap<BaseRequest, Arc<BaseImage>>;
+
+/// A context's name as it is compared: `docker.io/library/` and `:latest` do not matter.
+#[must_use]
+pub fn context_name(name: &str) -> String {
+    match name.parse::<Reference>() {
+        Ok(reference) => {
+            let familiar = reference.familiar();
+            familiar.strip_suffix(":latest").unwrap_or(&familiar).to_owned()
+        }
+        Err(_) => name.to_lowercase(),
+    }
+}

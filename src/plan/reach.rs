@@ -1,0 +1,133 @@
+//! Which stages the target needs: names to stages, and the references between them.
+
+use std::collections::BTreeSet;
+
+use super::options::{PlanOptions, context_name};
+use super::{Failure, fail};
+use crate::dockerfile::Dockerfile;
+use crate::dockerfile::ast::{Instruction, InstructionKind, Stage};
+use crate::source::{Diagnostic, Span};
+
+/// What a name in `FROM`, `--from` or a mount's `from` means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    /// A stage of this file, by position.
+    Stage(usize),
+    /// A named context, by normalised name.
+    Context(String),
+    /// An image.
+    Image,
+}
+
+/// The stage to build.
+pub(super) fn target(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<usize, Failure> {
+    let last = dockerfile.stages.len() - 1;
+    let Some(wanted) = &options.target else { return Ok(last) };
+    let lower = wanted.to_lowercase();
+    let by_name = dockerfile.stages.iter().rposition(|stage| name_of(stage) == Some(&lower));
+    let by_index = || wanted.parse::<usize>().ok().filter(|index| *index <= last);
+    by_name.or_else(by_index).ok_or_else(|| {
+        let names = dockerfile.stages.iter().filter_map(name_of);
+        let close = names.map(|name| (strsim::levenshtein(name, &lower), name)).min().filter(|(d, _)| *d <= 3);
+        let diagnostic = Diagnostic::error("target", format!("target stage \"{wanted}\" could not be found"));
+        Box::new(match close {
+            Some((_, name)) => diagnostic.hint(format!("did you mean `{name}`?")),
+            None => diagnostic.hint("name a stage with `FROM image AS name`"),
+        })
+    })
+}
+
+pub(super) fn name_of(stage: &Stage) -> Option<&String> {
+    stage.from.kind.name.as_ref().map(|name| &name.lower)
+}
+
+/// What the base name of a stage means: a named context, an earlier stage, an image.
+pub(super) fn base(dockerfile: &Dockerfile, options: &PlanOptions, stage: usize, name: &str) -> Named {
+    if let Some(context) = context(options, name) {
+        return Named::Context(context);
+    }
+    let lower = name.to_lowercase();
+    match dockerfile.stages[..stage].iter().rposition(|stage| name_of(stage) == Some(&lower)) {
+        Some(found) => Named::Stage(found),
+        None => Named::Image,
+    }
+}
+
+fn context(options: &PlanOptions, name: &str) -> Option<String> {
+    let name = context_name(name);
+    (name != "scratch" && options.contexts.contains_key(&name)).then_some(name)
+}
+
+/// What `COPY --from` and a mount's `from` mean, used in `stage`. `mount_target` is set for a mount.
+pub(super) fn reference(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions,
+    stage: usize,
+    name: &str,
+    mount_target: Option<&str>,
+    span: Span,
+) -> Result<Named, Failure> {
+    if let Some(context) = context(options, name) {
+        return Ok(Named::Context(context));
+    }
+    let lower = name.to_lowercase();
+    let stages = &dockerfile.stages;
+    let mut found = stages[..stage].iter().rposition(|stage| name_of(stage) == Some(&lower));
+    found = found.or_else(|| stages.iter().position(|stage| name_of(stage) == Some(&lower)));
+    if found.is_none() && mount_target.is_none() && let Ok(index) = name.parse::<usize>() {
+        if index >= stages.len() {
+            return Err(fail("stage-index", span, format!("invalid stage index {name}")));
+        }
+        found = Some(index);
+    }
+    let label = |index: usize| name_of(&stages[index]).cloned().unwrap_or_else(|| format!("stage-{index}"));
+    match found {
+        None => Ok(Named::Image),
+        Some(index) if index < stage => Ok(Named::Stage(index)),
+        Some(index) if index == stage => {
+            Err(fail("circular", span, format!("circular dependency detected on stage: {}", label(stage))))
+        }
+        Some(_) => {
+            let message = match mount_target {
+                Some(target) => format!(
+                    "cannot mount from stage \"{name}\" to \"{target}\", stage needs to be defined before current command"
+                ),
+                None => format!(
+                    "cannot copy from stage \"{name}\", it needs to be defined before current stage \"{}\"",
+                    label(stage)
+                ),
+            };
+            Err(fail("stage-order", span, message))
+        }
+    }
+}
+
+/// The names that an instruction takes files from, its trigger included.
+pub(super) fn sources(instruction: &Instruction) -> Vec<&str> {
+    match &instruction.kind {
+        InstructionKind::Copy(copy) => copy.from.iter().map(|word| word.text.as_str()).collect(),
+        InstructionKind::Run(run) => run
+            .mounts
+            .iter()
+            .flat_map(|mount| &mount.fields)
+            .filter(|field| field.key.value == "from")
+            .filter_map(|field| field.value.as_ref())
+            .map(|word| word.text.as_str())
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The earlier stages that instructions of `stage` take files from.
+pub(super) fn stages_used<'a>(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions,
+    stage: usize,
+    instructions: impl IntoIterator<Item = &'a Instruction>,
+) -> BTreeSet<usize> {
+    let span = Span::default();
+    let names = instructions.into_iter().flat_map(sources);
+    // Wrong references are reported when the instruction itself is lowered.
+    let found = names.filter_map(|name| reference(dockerfile, options, stage, name, None, span).ok());
+    found.filter_map(|named| if let Named::Stage(index) = named { Some(index) } else { None }).collect()
+}

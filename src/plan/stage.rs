@@ -1,0 +1,115 @@
+//! What is known of a stage at some point of it: state, config, variables, history.
+
+use super::graph::PlannedHistory;
+use super::step::{StateRef, StepId};
+use crate::oci::{Config, HistoryEntry, Platform};
+
+/// A stage while it is lowered, and afterwards what later stages start from.
+#[derive(Clone, Debug)]
+pub(super) struct StageState {
+    pub(super) state: StateRef,
+    pub(super) config: Config,
+    pub(super) base_history: Vec<HistoryEntry>,
+    pub(super) history: Vec<PlannedHistory>,
+    pub(super) platform: Platform,
+    /// Variables that expansion and RUN see: the image's environment and declared arguments, in order.
+    env: Vec<(String, String)>,
+    /// Declared arguments in the order of their first declaration, with their effective values.
+    args: Vec<(String, Option<String>)>,
+    /// Whether CMD appeared in this very stage.
+    pub(super) cmd_set: bool,
+    /// Triggers declared in this stage: the config's list without those of the base, which have run.
+    pub(super) triggers: Vec<String>,
+}
+
+impl StageState {
+    pub(super) fn new(state: StateRef, config: Config, platform: Platform) -> Self {
+        let env = config.env();
+        let base_history = config.history();
+        Self {
+            state,
+            config,
+            base_history,
+            history: Vec::new(),
+            platform,
+            env,
+            args: Vec::new(),
+            cmd_set: false,
+            triggers: Vec::new(),
+        }
+    }
+
+    /// The value of a variable as expansion sees it.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        self.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+    }
+
+    /// `ENV`: in the image and for what follows.
+    pub(super) fn set_env(&mut self, name: &str, value: &str) {
+        self.config.set_env(name, value);
+        self.set_variable(name, value);
+    }
+
+    /// `ARG`: for what follows, not in the image. Without a value the name is declared and stays as it is.
+    pub(super) fn set_arg(&mut self, name: &str, value: Option<String>) {
+        if let Some(value) = &value {
+            self.set_variable(name, value);
+        }
+        match self.args.iter_mut().find(|(key, _)| key == name) {
+            Some((_, old)) => *old = value,
+            None => self.args.push((name.to_owned(), value)),
+        }
+    }
+
+    fn set_variable(&mut self, name: &str, value: &str) {
+        match self.env.iter_mut().find(|(key, _)| key == name) {
+            Some((_, old)) => value.clone_into(old),
+            None => self.env.push((name.to_owned(), value.to_owned())),
+        }
+    }
+
+    /// The environment of a RUN.
+    pub(super) fn env(&self) -> Vec<(String, String)> {
+        let mut env = self.env.clone();
+        if !env.iter().any(|(name, _)| name == "PATH") {
+            env.push(("PATH".to_owned(), super::DEFAULT_PATH.to_owned()));
+        }
+        env
+    }
+
+    /// Whether an argument was declared here.
+    pub(super) fn declares(&self, name: &str) -> bool {
+        self.args.iter().any(|(key, _)| key == name)
+    }
+
+    /// `|2 A=1 B=2 `, or nothing where no argument has a value.
+    pub(super) fn history_args(&self) -> String {
+        let set: Vec<String> =
+            self.args.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?))).collect();
+        if set.is_empty() { String::new() } else { format!("|{} {} ", set.len(), set.join(" ")) }
+    }
+
+    /// The working directory, absolute.
+    pub(super) fn cwd(&self) -> String {
+        super::paths::absolute("/", &self.config.working_dir())
+    }
+
+    /// The command line of a shell-form instruction.
+    pub(super) fn in_shell(&self, text: &str) -> Vec<String> {
+        let mut argv = self.config.shell().unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned()]);
+        argv.push(text.to_owned());
+        argv
+    }
+
+    pub(super) fn record(&mut self, created_by: String, step: Option<StepId>) {
+        if let Some(step) = step {
+            self.state = StateRef::Step(step);
+        }
+        self.history.push(PlannedHistory { created_by, step });
+    }
+
+    /// What a stage that is `FROM` this one starts with.
+    pub(super) fn derived(&self) -> Self {
+        Self { cmd_set: false, triggers: Vec::new(), ..self.clone() }
+    }
+}
