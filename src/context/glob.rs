@@ -103,3 +103,70 @@ impl Glob {
         self.pattern.advance(&named, b"/")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matches_whole_paths_from_the_root() {
+        let cases: &[(&str, &[&str], &[&str])] = &[
+            ("*.txt", &["a.txt"], &["d/a.txt", "a.txt/b"]),
+            ("/*.txt", &["a.txt"], &[]),
+            ("../d/*", &["d/a"], &["d", "d/a/b", "a"]),
+            ("d/./?", &["d/a"], &["d/ab"]),
+            ("[[]a].txt", &["[a].txt"], &["a.txt"]),
+            ("d/[^a]*", &["d/b", "d/bc"], &["d/a", "d/ab"]),
+            ("**", &["a"], &["a/b"]),
+        ];
+        for (pattern, yes, no) in cases {
+            let glob = Glob::new(Path::new(pattern)).unwrap();
+            for path in *yes {
+                assert!(
+                    glob.matches(Path::new(path)),
+                    "`{pattern}` should match `{path}`"
+                );
+            }
+            for path in *no {
+                assert!(
+                    !glob.matches(Path::new(path)),
+                    "`{pattern}` should not match `{path}`"
+                );
+            }
+        }
+        let deep = Glob::with_double_star(Path::new("src/**/*.go")).unwrap();
+        assert!(deep.matches(Path::new("src/a.go")) && deep.matches(Path::new("src/a/b/c.go")));
+        assert!(!deep.matches(Path::new("a.go")));
+    }
+
+    #[test]
+    fn the_prefix_ends_at_the_first_wildcard() {
+        for (pattern, prefix) in [
+            ("*", ""),
+            ("a/b/*.c", "a/b"),
+            ("a/b*/c", "a"),
+            ("a/b", "a"),
+            (r"a/\*/b?", "a"),
+            ("/a/../b/[c]", "b"),
+        ] {
+            let glob = Glob::new(Path::new(pattern)).unwrap();
+            assert_eq!(glob.prefix(), Path::new(prefix), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_is_not_escaped() {
+        for (source, wild) in [
+            ("a", false),
+            ("a*", true),
+            ("a?", true),
+            ("[a]", true),
+            (r"a\*", false),
+            (r"a\\*", true),
+            ("a]", false),
+        ] {
+            assert_eq!(has_wildcard(Path::new(source)), wild, "{source}");
+        }
+        assert!(Glob::new(Path::new("a[")).is_err());
+    }
+}

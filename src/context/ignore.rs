@@ -177,3 +177,96 @@ fn normalise(line: &[u8]) -> Vec<u8> {
     };
     [exclamation, relative].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(content: &[u8]) -> IgnoreFile {
+        IgnoreFile::parse(Path::new("dir/.dockerignore"), content).unwrap()
+    }
+
+    #[test]
+    fn lines_become_patterns() {
+        let cases: &[(&[u8], &[&str], &[&str])] = &[
+            // content, paths that are out, paths that are in
+            (b"", &[], &["a"]),
+            (b"\xEF\xBB\xBFa\nb", &["a", "b"], &["c"]),
+            (b"\xEF\xBB\xBF# a", &[], &["a"]),
+            (b"# a\na # b\n", &["a # b"], &["a", "# a"]),
+            (b" # a\n", &["# a"], &["a"]),
+            (b"\n  a\t\r\n\r\n", &["a"], &[]),
+            (b"/a\n//b/\n./c/../d\n", &["a", "b", "d"], &["c"]),
+            (b"*\n! /a \n!b/", &["c"], &["a", "b", "a/x"]),
+            (b".\n/\n..\n../a\n", &[], &["a", ".a"]),
+            (b"*\n!.\n", &["a"], &[]),
+            (b"!!a\n*\n!!a", &["a"], &["!a"]),
+            (b"a\\ b\n", &["a b"], &["a"]),
+            (b"#a\n\\#a\n", &["#a"], &[]),
+            ("caf\u{e9}\u{a0}\n".as_bytes(), &["caf\u{e9}"], &["cafe"]),
+        ];
+        for (content, excluded, included) in cases {
+            let file = parse(content);
+            let text = String::from_utf8_lossy(content);
+            for path in *excluded {
+                assert!(file.excludes(Path::new(path)), "{text:?}: `{path}` is out");
+            }
+            for path in *included {
+                assert!(!file.excludes(Path::new(path)), "{text:?}: `{path}` is in");
+            }
+        }
+    }
+
+    #[test]
+    fn the_deciding_line_is_known() {
+        let file = parse(b"# logs\n\n*.log\n!keep.log\nsrc/\n");
+        let rule = |path| file.which_rule(Path::new(path));
+        assert_eq!(rule("a.log"), Some((3, "*.log")));
+        assert_eq!(rule("keep.log"), Some((4, "!keep.log")));
+        assert_eq!(rule("src/a/b"), Some((5, "src")));
+        assert_eq!(rule("a"), None);
+        assert_eq!(
+            file.rule(0).unwrap().to_string(),
+            "`*.log` (`.dockerignore` line 3)"
+        );
+        assert_eq!(file.rule(3), None);
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        for (content, message) in [
+            ("a\n!\n", "line 2: illegal exclusion pattern: \"!\""),
+            ("a\n\n[b", "line 3: syntax error in pattern `[b`"),
+            ("! \t", "line 1: illegal exclusion pattern: \"!\""),
+        ] {
+            let error = IgnoreFile::parse(Path::new("d/x"), content.as_bytes()).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("failed to parse `d/x` {message}")
+            );
+        }
+    }
+
+    #[test]
+    fn the_file_beside_the_dockerfile_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &[u8]| {
+            fsio::write_atomic(&dir.path().join(name), content, fsio::Durability::Cached).unwrap();
+        };
+        let read = |dockerfile: Option<&str>| {
+            let dockerfile = dockerfile.map(|name| dir.path().join(name));
+            IgnoreFile::read(dir.path(), dockerfile.as_deref()).unwrap()
+        };
+        assert!(read(Some("Dockerfile")).path().is_none());
+        write(".dockerignore", b"a");
+        write("x.Dockerfile.dockerignore", b"# nothing");
+        assert!(read(None).excludes(Path::new("a")));
+        assert!(read(Some("Dockerfile")).excludes(Path::new("a")));
+        let own = read(Some("x.Dockerfile"));
+        assert!(own.is_empty());
+        assert_eq!(
+            own.path(),
+            Some(&*dir.path().join("x.Dockerfile.dockerignore"))
+        );
+    }
+}

@@ -2,9 +2,10 @@
 //!
 //! The automaton is run as a set of states, so a match takes time linear in the path, whatever the pattern. It is fed
 //! a path name by name: the states after `dir/` are kept for everything in `dir`, and an empty set says at once that
-//! nothing below can match. Which of several patterns wins is decided in `pattern_list`.
+//! nothing below can match. The text of a pattern is read in `pattern_syntax`; which
+//! of several patterns wins is decided in `pattern_list`.
 
-use super::lexical;
+use super::pattern_syntax::tokens;
 
 /// A pattern that means nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +39,7 @@ pub(super) struct Pattern {
 
 /// What one state of the automaton waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
+pub(super) enum Token {
     /// This character.
     Unit(u32),
     /// Any character but `/`.
@@ -55,10 +56,12 @@ enum Token {
     Rest,
 }
 
+/// A `[...]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Class {
-    negated: bool,
-    ranges: Vec<(u32, u32)>,
+pub(super) struct Class {
+    pub(super) negated: bool,
+    /// First and last character of each range.
+    pub(super) ranges: Vec<(u32, u32)>,
 }
 
 /// The end of every name that can match: rules out most names before the automaton runs.
@@ -244,7 +247,7 @@ const SLASH: u32 = b'/' as u32;
 const FIRST_RAW: u32 = 0x11_0000;
 
 /// The first character, or the first byte where that is not UTF-8, and what follows.
-fn next_unit(bytes: &[u8]) -> Option<(u32, &[u8])> {
+pub(super) fn next_unit(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let (&first, rest) = bytes.split_first()?;
     let length = match first {
         0..0x80 => return Some((u32::from(first), rest)),
@@ -271,90 +274,197 @@ fn push_unit(bytes: &mut Vec<u8>, unit: u32) {
     }
 }
 
-/// The tokens of a pattern; `None` where it is malformed.
-fn tokens(pattern: &[u8], dialect: Dialect) -> Option<Vec<Token>> {
-    let mut tokens = Vec::new();
-    let mut rest = pattern;
-    if dialect == Dialect::Deep
-        && let Some(literal) = bare_suffix(pattern)
-    {
-        tokens.push(Token::Rest);
-        rest = literal;
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn matches(pattern: &str, dialect: Dialect, path: &[u8]) -> bool {
+        let pattern = Pattern::compile(pattern.as_bytes(), dialect).unwrap();
+        let states = pattern.advance(&pattern.start(), path);
+        pattern.accepts(&states)
     }
-    while let Some((unit, after)) = next_unit(rest) {
-        rest = after;
-        match char::from_u32(unit) {
-            Some('*') if dialect == Dialect::Deep && rest.first() == Some(&b'*') => {
-                rest = rest.get(1..)?;
-                rest = rest.strip_prefix(b"/").unwrap_or(rest);
-                if rest.is_empty() {
-                    tokens.push(Token::Rest);
-                } else {
-                    tokens.extend([Token::MaybeDirectories, Token::Directories]);
+
+    fn check(dialect: Dialect, cases: &[(&str, &[&str], &[&str])]) {
+        for (pattern, yes, no) in cases {
+            for path in *yes {
+                assert!(
+                    matches(pattern, dialect, path.as_bytes()),
+                    "`{pattern}` should match `{path}`"
+                );
+            }
+            for path in *no {
+                assert!(
+                    !matches(pattern, dialect, path.as_bytes()),
+                    "`{pattern}` should not match `{path}`"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn wildcards_stay_within_a_name() {
+        for dialect in [Dialect::Deep, Dialect::Shallow] {
+            check(
+                dialect,
+                &[
+                    ("a", &["a"], &["", "b", "aa", "a/b", "b/a"]),
+                    ("*", &["a", ".a", "aé"], &["a/b"]),
+                    ("*.go", &["a.go", ".go"], &["a.gox", "a/b.go", "ago"]),
+                    (
+                        "a*b*c",
+                        &["abc", "axbxc", "abbcc"],
+                        &["ab", "ac", "abcd", "ab/c"],
+                    ),
+                    ("?", &["a", "é"], &["", "ab", "/"]),
+                    ("a?c", &["abc", "aéc"], &["ac", "a/c"]),
+                    ("[a-c]x", &["ax", "cx"], &["dx", "x", "bbx"]),
+                    ("[^a-c]x", &["dx", "éx"], &["ax", "x", "/x"]),
+                    ("[[]", &["["], &["a"]),
+                    (r"[\]\-]", &["]", "-"], &["\\"]),
+                    ("[a-ce-g]", &["b", "f"], &["d", "-"]),
+                    (r"\*\[", &["*["], &["a["]),
+                    ("a]", &["a]"], &["a"]),
+                    ("a.b", &["a.b"], &["axb"]),
+                    ("(a|b)+$^{1}", &["(a|b)+$^{1}"], &["a"]),
+                    ("*/x", &["a/x"], &["x", "a/b/x"]),
+                ],
+            );
+        }
+    }
+
+    #[test]
+    fn double_stars_cross_directories() {
+        check(
+            Dialect::Deep,
+            &[
+                ("**", &["a", "a/b", "a/b/c"], &[]),
+                ("**/x", &["x", "a/x", "a/b/x"], &["ax", "a/bx", "x/a"]),
+                ("a/**", &["a/b", "a/b/c"], &["a", "ab"]),
+                (
+                    "a/**/b",
+                    &["a/b", "a/x/b", "a/x/y/b"],
+                    &["ab", "a/xb", "a/b/c"],
+                ),
+                (
+                    "**/*.go",
+                    &["a.go", "x/a.go", "x/y/.go"],
+                    &["a.gox", "a.go/x"],
+                ),
+                ("**/a/**/b", &["a/b", "x/a/y/b"], &["a", "b", "xa/b"]),
+                ("a**", &["a", "ab", "ab/c"], &["ba"]),
+                ("**a", &["a", "ba", "x/ba"], &["ab"]),
+                ("**a*", &["a", "ab", "x/ab"], &["xab"]),
+                ("a**b", &["ab", "ax/b", "a/b"], &["axb"]),
+                ("***", &["a", "a/b"], &[]),
+                ("*/**", &["a/b", "a/b/c"], &["a"]),
+                ("**/.git", &[".git", "a/.git"], &["a.git"]),
+            ],
+        );
+        check(
+            Dialect::Shallow,
+            &[
+                ("**/x", &["a/x"], &["x", "a/b/x"]),
+                ("a/**", &["a/b"], &["a/b/c"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_characters_of_their_own() {
+        assert!(matches("a?b", Dialect::Deep, b"a\xFFb"));
+        assert!(matches("*", Dialect::Deep, b"\xC3\n\xFE"));
+        assert!(!matches("?", Dialect::Deep, b"\xC3\x28"));
+        let raw = Pattern::compile(b"\xFF*", Dialect::Deep).unwrap();
+        assert!(raw.matches(&raw.start(), b"\xFFx"));
+        assert!(!raw.matches(&raw.start(), b"\xFEx"));
+    }
+
+    #[test]
+    fn malformed_patterns_are_refused() {
+        for bad in [
+            "[", "[]", "[^]", "[a", "[a-]", "[-a]", "[a-b", r"\", r"a\", r"[\", "[]a]", "x/[a",
+        ] {
+            let error = Pattern::compile(bad.as_bytes(), Dialect::Deep).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("syntax error in pattern `{bad}`")
+            );
+        }
+    }
+
+    #[test]
+    fn many_stars_take_no_time() {
+        let stars = "a*".repeat(60);
+        let name = "a".repeat(4000);
+        assert!(!matches(
+            &format!("{stars}b"),
+            Dialect::Deep,
+            name.as_bytes()
+        ));
+        assert!(matches(&stars, Dialect::Deep, name.as_bytes()));
+        let deep = "**/a/".repeat(60);
+        let path = "a/".repeat(2000);
+        assert!(!matches(
+            &format!("{deep}b"),
+            Dialect::Deep,
+            path.as_bytes()
+        ));
+    }
+
+    /// The meaning of a pattern by trying everything; no classes and escapes.
+    fn naive(pattern: &[u8], path: &[u8]) -> bool {
+        match pattern {
+            [] => path.is_empty(),
+            [b'*', b'*', rest @ ..] => {
+                let rest = rest.strip_prefix(b"/").unwrap_or(rest);
+                let mut ends = (0..path.len()).filter(|&at| path[at] == b'/');
+                rest.is_empty() || naive(rest, path) || ends.any(|at| naive(rest, &path[at + 1..]))
+            }
+            [b'*', rest @ ..] => {
+                let within = path.first().is_some_and(|&byte| byte != b'/');
+                naive(rest, path) || (within && naive(pattern, &path[1..]))
+            }
+            [b'?', rest @ ..] => {
+                path.first().is_some_and(|&b| b != b'/') && naive(rest, &path[1..])
+            }
+            [byte, rest @ ..] => path.first() == Some(byte) && naive(rest, &path[1..]),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_trying_everything(pattern in "[ab/*?]{0,8}", path in "[ab/]{0,8}") {
+            // `**` and plain text has a meaning of its own: see `bare_suffix`.
+            let literal = pattern.strip_prefix("**").filter(|rest| !rest.contains(['*', '?']));
+            let expected = match literal {
+                Some(rest) if !rest.is_empty() && !rest.starts_with('/') => path.ends_with(rest),
+                _ => naive(pattern.as_bytes(), path.as_bytes()),
+            };
+            prop_assert_eq!(matches(&pattern, Dialect::Deep, path.as_bytes()), expected);
+        }
+
+        #[test]
+        fn name_by_name_is_the_same_as_at_once(pattern in "[ab/*?]{0,8}", path in "[ab]{1,3}(/[ab]{1,3}){0,3}") {
+            let compiled = Pattern::compile(pattern.as_bytes(), Dialect::Deep).unwrap();
+            let (directory, name) = path.rsplit_once('/').map_or((None, &path[..]), |(d, n)| (Some(d), n));
+            let mut states = compiled.start();
+            for part in directory.into_iter().flat_map(|directory| directory.split('/')) {
+                states = compiled.advance(&compiled.advance(&states, part.as_bytes()), b"/");
+            }
+            let at_once = matches(&pattern, Dialect::Deep, path.as_bytes());
+            prop_assert_eq!(compiled.matches(&states, name.as_bytes()), at_once);
+        }
+
+        #[test]
+        fn any_bytes_are_fine(pattern in prop::collection::vec(any::<u8>(), 0..20), path in prop::collection::vec(any::<u8>(), 0..40)) {
+            for dialect in [Dialect::Deep, Dialect::Shallow] {
+                if let Ok(pattern) = Pattern::compile(&pattern, dialect) {
+                    let states = pattern.advance(&pattern.start(), &path);
+                    prop_assert!(!(pattern.accepts(&states) && states.is_empty()));
                 }
             }
-            Some('*') => tokens.push(Token::Star),
-            Some('?') => tokens.push(Token::Any),
-            Some('[') => {
-                let (class, after) = class(rest)?;
-                tokens.push(Token::Class(class));
-                rest = after;
-            }
-            Some('\\') => {
-                let (unit, after) = next_unit(rest)?;
-                tokens.push(Token::Unit(unit));
-                rest = after;
-            }
-            _ => tokens.push(Token::Unit(unit)),
         }
-    }
-    Some(tokens)
-}
-
-/// `**literal`, without a slash after the stars and without wildcards, is any path that ends so; the stars of
-/// `**lit*` on the other hand stand for whole directories. That is how the reference implementation has it.
-fn bare_suffix(pattern: &[u8]) -> Option<&[u8]> {
-    let rest = pattern.strip_prefix(b"**")?;
-    let plain = !rest
-        .iter()
-        .any(|byte| matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\'));
-    (plain && !rest.is_empty() && rest.first() != Some(&b'/')).then_some(rest)
-}
-
-/// The class after a `[`, and what follows it.
-fn class(pattern: &[u8]) -> Option<(Class, &[u8])> {
-    let negated = pattern.first() == Some(&b'^');
-    let mut rest = pattern.get(usize::from(negated)..)?;
-    let mut ranges = Vec::new();
-    loop {
-        if let (false, Some(after)) = (ranges.is_empty(), rest.strip_prefix(b"]")) {
-            return Some((Class { negated, ranges }, after));
-        }
-        let (low, after) = class_unit(rest)?;
-        rest = after;
-        let mut high = low;
-        if let Some(after) = rest.strip_prefix(b"-") {
-            (high, rest) = class_unit(after)?;
-        }
-        ranges.push((low, high));
-    }
-}
-
-/// A character of a class; `-` and `]` need a backslash.
-fn class_unit(pattern: &[u8]) -> Option<(u32, &[u8])> {
-    match pattern.first()? {
-        b'-' | b']' => None,
-        b'\\' => next_unit(pattern.get(1..)?),
-        _ => next_unit(pattern),
-    }
-}
-
-/// Splits off a leading `!`, after cleaning, and refuses a lone one.
-pub(super) fn split_exclamation(pattern: &[u8]) -> Result<(bool, Vec<u8>), PatternError> {
-    let cleaned = lexical::clean(pattern);
-    match cleaned.strip_prefix(b"!") {
-        Some(b"") => Err(PatternError::LoneExclamation),
-        Some(rest) => Ok((true, rest.to_vec())),
-        None => Ok((false, cleaned)),
     }
 }

@@ -8,7 +8,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use super::lexical;
-use super::pattern::{Dialect, Pattern, PatternError, States, split_exclamation};
+use super::pattern::{Dialect, Pattern, PatternError, States};
+use super::pattern_syntax::split_exclamation;
 
 /// Compiled patterns in order. `!pattern` takes back what earlier ones excluded.
 #[derive(Clone, Debug, Default)]
@@ -200,4 +201,169 @@ impl Trail {
 /// Without white space at both ends, be it Unicode's where the text is UTF-8.
 pub(super) fn trim(text: &[u8]) -> &[u8] {
     std::str::from_utf8(text).map_or_else(|_| text.trim_ascii(), |text| text.trim().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn list(patterns: &[&str]) -> PatternList {
+        PatternList::new(patterns).unwrap()
+    }
+
+    #[test]
+    fn the_last_pattern_that_matches_decides() {
+        let cases: &[(&[&str], &[&str], &[&str])] = &[
+            // patterns, paths that are in, paths that are out
+            (&[], &["a", "a/b"], &[]),
+            (&["a"], &["b", "b/a"], &["a", "a/b", "a/b/c"]),
+            (&["*"], &[], &["a", "a/b/c"]),
+            (
+                &["*", "!src"],
+                &["src", "src/a", "src/a/b"],
+                &["a", "b/src", "srcs"],
+            ),
+            (&["!src", "*"], &[], &["src", "src/a"]),
+            (
+                &["dir", "!dir/keep"],
+                &["dir/keep", "dir/keep/x"],
+                &["dir", "dir/x"],
+            ),
+            (
+                &["*.md", "!README*.md", "README-secret.md"],
+                &["README.md", "README-1.md", "a/b.md"],
+                &["a.md", "README-secret.md"],
+            ),
+            (&["a/**", "!a/b"], &["a", "a/b", "a/b/c"], &["a/c"]),
+            (&["**/x", "!a/x"], &["a/x", "a/x/y"], &["x", "b/x", "b/x/y"]),
+            (&["a", "!a", "a/b"], &["a", "a/c"], &["a/b", "a/b/c"]),
+            (
+                &["a/*/c", "!a/b/c/d"],
+                &["a", "a/b", "a/b/c/d"],
+                &["a/b/c", "a/b/c/e"],
+            ),
+            // Nothing is excluded yet when `!d` has its turn at `d`, so it takes nothing back below.
+            (&["*/x", "!d"], &["d", "d/y", "x"], &["d/x"]),
+            // All is excluded already when the second `d` has its turn.
+            (&["d", "!d/f", "d"], &["d/f"], &["d", "d/g"]),
+            // A directory's own separator, not just a prefix of a name.
+            (&["ab"], &["abc", "a/ab"], &["ab/c"]),
+            (&[" a ", "", "./b/", "c//d"], &["c"], &["a", "b/x", "c/d"]),
+            (&["/a"], &["a"], &[]),
+            (&["."], &["a", ".a"], &[]),
+        ];
+        for (patterns, included, excluded) in cases {
+            let list = list(patterns);
+            for path in *included {
+                assert!(
+                    !list.judge(Path::new(path)).excluded,
+                    "{patterns:?}: {path} is in"
+                );
+            }
+            for path in *excluded {
+                assert!(
+                    list.judge(Path::new(path)).excluded,
+                    "{patterns:?}: {path} is out"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_excluded_directory_is_entered_only_for_a_reason() {
+        let cases: &[(&[&str], &str, bool)] = &[
+            (&["dir"], "dir", false),
+            (&["dir", "!dir/keep"], "dir", true),
+            (&["dir", "!other/keep"], "dir", false),
+            (&["!dir/keep", "dir"], "dir", false),
+            (&["*", "!**/*.go"], "dir/sub", true),
+            (&["*", "!src/*.go"], "src", true),
+            (&["*", "!src/*.go"], "src/sub", false),
+            (&["*", "!src/**"], "src", true),
+            (&["dir", "!dir/*/keep"], "dir/a", true),
+            (&["dir", "!dir/*/keep"], "dir/a/b", false),
+        ];
+        for (patterns, directory, enter) in cases {
+            let list = list(patterns);
+            let trail = list.follow(Path::new(directory));
+            assert!(trail.verdict().excluded, "{patterns:?} {directory}");
+            assert_eq!(
+                list.may_reinclude_below(&trail),
+                *enter,
+                "{patterns:?} {directory}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_lone_exclamation_mark_is_refused() {
+        for bad in ["!", " ! "] {
+            let error = PatternList::new([bad]).unwrap_err();
+            assert_eq!(error.to_string(), "illegal exclusion pattern: \"!\"");
+        }
+        assert!(PatternList::new(["a", "["]).is_err());
+    }
+
+    /// The meaning of a list, path by path and with each pattern run over the whole path.
+    fn naive(patterns: &[String], path: &str) -> bool {
+        let whole = |pattern: &str, path: &str| {
+            let pattern = Pattern::compile(pattern.as_bytes(), Dialect::Deep).unwrap();
+            pattern.accepts(&pattern.advance(&pattern.start(), path.as_bytes()))
+        };
+        let mut above = vec![false; patterns.len()];
+        let mut excluded = false;
+        let ends = path
+            .match_indices('/')
+            .map(|(at, _)| at)
+            .chain([path.len()]);
+        for end in ends {
+            excluded = false;
+            for (pattern, above) in patterns.iter().zip(&mut above) {
+                let (back, text) = pattern
+                    .strip_prefix('!')
+                    .map_or((false, &pattern[..]), |t| (true, t));
+                *above |= back == excluded && whole(text, &path[..end]);
+                if *above {
+                    excluded = !back;
+                }
+            }
+        }
+        excluded
+    }
+
+    fn patterns() -> impl Strategy<Value = Vec<String>> {
+        let pattern = "!?(\\*\\*/)?[ab*?]{1,2}(/[ab*?]{1,2}){0,2}";
+        prop::collection::vec(pattern, 0..5)
+    }
+
+    fn path() -> impl Strategy<Value = String> {
+        "[ab]{1,2}(/[ab]{1,2}){0,3}"
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_naive_meaning(patterns in patterns(), path in path()) {
+            let list = PatternList::new(&patterns).unwrap();
+            prop_assert_eq!(list.judge(Path::new(&path)).excluded, naive(&patterns, &path));
+        }
+
+        #[test]
+        fn what_is_not_entered_holds_nothing(patterns in patterns(), directory in path(), below in path()) {
+            let list = PatternList::new(&patterns).unwrap();
+            let trail = list.follow(Path::new(&directory));
+            if trail.verdict().excluded && !list.may_reinclude_below(&trail) {
+                prop_assert!(list.judge(&Path::new(&directory).join(below)).excluded);
+            }
+        }
+
+        #[test]
+        fn any_text_is_fine(patterns in prop::collection::vec("\\PC{0,12}", 0..4), path in "\\PC{0,20}") {
+            if let Ok(list) = PatternList::new(&patterns) {
+                let verdict = list.judge(Path::new(&path));
+                prop_assert!(!verdict.excluded || verdict.rule.is_some());
+            }
+        }
+    }
 }
