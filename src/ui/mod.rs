@@ -1,1 +1,51 @@
-//! Shows events and results; owns standard output and standard error.
+//! Shows events and results; the only module that touches standard output and standard error.
+//!
+//! A build reports [`BuildEvent`](crate::solve::BuildEvent)s to an [`EventSink`]; [`renderer`] makes the one that the
+//! user asked for. What a failed build ends with is put together in [`report`], what a command prints goes through
+//! [`Console`]. Nothing here decides anything about the build, and nothing reads the environment: colours, terminal
+//! and tail length are given.
+
+mod console;
+mod events_json;
+mod image_id;
+mod lines;
+mod mode;
+mod progress_plain;
+mod progress_tty;
+pub mod report;
+mod screen;
+mod step_log;
+mod style;
+mod table;
+mod text;
+mod units;
+
+pub use console::{Console, ConsoleError, stderr_is_terminal, stdout, stdout_is_terminal};
+pub use mode::{Mode, ModeError};
+pub use screen::{Clock, Screen, Size, monotonic_clock, stderr_size};
+pub use step_log::{FailedStep, StepLog};
+pub use table::{Align, Table};
+pub use units::{age, size};
+
+use crate::solve::{BuildEvent, EventSink};
+
+/// Makes what turns the events of a build into output on `screen`.
+///
+/// [`Mode::Auto`] is for the caller to resolve ([`Mode::resolve`]); left unresolved it means plain lines.
+#[must_use]
+pub fn renderer(mode: Mode, screen: Screen) -> Box<dyn EventSink> {
+    match mode {
+        Mode::Auto | Mode::Plain => Box::new(progress_plain::PlainProgress::new(screen)),
+        Mode::Tty => Box::new(progress_tty::TtyProgress::new(screen)),
+        Mode::RawJson => Box::new(events_json::JsonLines::new(screen)),
+        Mode::Quiet => Box::new(image_id::ImageId::new(screen)),
+        Mode::None => Box::new(Silence),
+    }
+}
+
+/// Shows nothing.
+struct Silence;
+
+impl EventSink for Silence {
+    fn emit(&mut self, _: BuildEvent) {}
+}
