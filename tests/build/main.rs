@@ -1,1 +1,1 @@
-//! t
+//! Whole builds, in the sandbox.

@@ -1,1 +1,3 @@
-//! t
+//! Tests that need no privileges and no network but loopback.
+
+mod tidy;
