@@ -101,7 +101,7 @@ impl Store {
             LayerForm::Contents => {}
         }
         if fsio::symlink_metadata(folder.join("toc")).is_err() {
-            fsio::write_atomic(&folder.join("toc"), &layer.toc.encode(), Durability::Cached)?;
+            fsio::write_atomic(&folder.join("toc"), &layer.toc.encode()?, Durability::Cached)?;
         }
         Ok(())
     }

@@ -107,7 +107,7 @@ impl Store {
 
     /// Where the stat index of a context is kept.
     #[must_use]
-    pub fn context_index(&self, identity: Digest) -> PathBuf {
+    pub fn context_index(&self, identity: &str) -> PathBuf {
         self.paths.context_index(identity)
     }
 

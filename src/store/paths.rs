@@ -78,8 +78,8 @@ impl Paths {
         self.images().join(escape(name))
     }
 
-    pub(super) fn context_index(&self, identity: Digest) -> PathBuf {
-        self.root.join("contexts").join(identity.hex())
+    pub(super) fn context_index(&self, identity: &str) -> PathBuf {
+        self.root.join("contexts").join(escape(identity))
     }
 
     pub(super) fn cache_mount(&self, id: &str) -> PathBuf {

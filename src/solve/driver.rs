@@ -1,0 +1,304 @@
+//! Runs a plan: worker threads execute steps, one coordinator decides what is next and emits every event.
+//!
+//! Threads send a closed set of [`Message`]s; only the coordinator touches the queue and the sink, so nothing here needs
+//! a lock. A step is started when its inputs have run and fewer than `jobs` steps are running. The first failure
+//! cancels the rest and is the one reported. Results become durable behind the scenes ([`Publisher`]): a step that
+//! depends on another one does not wait for the disk.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
+
+use super::environment::Environment;
+use super::error::{SolveError, StepError};
+use super::event::{BuildEvent, EventSink, Outcome, VertexId};
+use super::layers::Layers;
+use super::queue::Queue;
+use super::state::{LayerHandle, State};
+use super::step::{self, Worker};
+use crate::oci::Digest;
+use crate::plan::{Plan, StateRef, StepId};
+use crate::sandbox::{Cancel, SandboxError};
+use crate::store::{Lock, StepRecord, Store, StoreError};
+
+/// What came of a step.
+#[derive(Clone, Debug)]
+pub struct StepResult {
+    /// The state it leaves.
+    pub state: State,
+    /// The layer it made.
+    pub layer: Arc<LayerHandle>,
+    /// When the layer was made, RFC 3339.
+    pub created: String,
+    /// Whether the cache had it.
+    pub cached: bool,
+}
+
+/// What came of a plan.
+#[derive(Clone, Debug)]
+pub struct Solution {
+    bases: Vec<State>,
+    steps: Vec<StepResult>,
+}
+
+impl Solution {
+    /// The layers of a state.
+    #[must_use]
+    pub fn state(&self, state: StateRef) -> State {
+        match state {
+            StateRef::Scratch => State::scratch(),
+            StateRef::Base(base) => self.bases[base.0].clone(),
+            StateRef::Step(step) => self.steps[step.0].state.clone(),
+        }
+    }
+
+    /// What came of a step.
+    #[must_use]
+    pub fn step(&self, step: StepId) -> &StepResult {
+        &self.steps[step.0]
+    }
+}
+
+/// What a worker tells the coordinator.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Something to show.
+    Event(BuildEvent),
+    /// A step ended.
+    Ended { step: StepId, id: VertexId, millis: u64, result: Box<Result<StepResult, StepError>> },
+}
+
+/// Runs every step of a plan.
+///
+/// # Errors
+/// The first step that failed.
+pub fn solve(
+    plan: &Plan,
+    environment: &Environment<'_>,
+    sink: &mut dyn EventSink,
+    first_vertex: u32,
+) -> Result<Solution, SolveError> {
+    let layers = Layers::new(environment.store, environment.privileges);
+    let bases: Vec<State> = environment.bases.iter().map(|base| State::of_base(base)).collect();
+    let worker = Worker::new(plan, environment, &layers);
+    let result = std::thread::scope(|scope| {
+        let (publish, records) = channel();
+        let publisher = scope.spawn(move || publish_all(environment.store, &records));
+        let mut coordinator = Coordinator::new(plan, environment, bases, sink, first_vertex);
+        let result = coordinator.run(scope, &worker, &publish);
+        drop(publish);
+        // What failed to become durable is only missing from the cache; the build itself has its layers.
+        if let Ok(Err(error)) = publisher.join() {
+            coordinator.warn(format!("the cache could not be written: {error}"));
+        }
+        result
+    });
+    save_indexes(environment, sink);
+    result
+}
+
+fn save_indexes(environment: &Environment<'_>, sink: &mut dyn EventSink) {
+    for tree in environment.context.iter().chain(environment.named_contexts.values()) {
+        if let Err(error) = tree.index.save(&tree.index_path) {
+            sink.emit(BuildEvent::Warning { message: format!("the index of the context could not be written: {error}") });
+        }
+    }
+}
+
+struct Coordinator<'p, 's> {
+    plan: &'p Plan,
+    jobs: usize,
+    cancel: Cancel,
+    queue: Queue,
+    bases: Vec<State>,
+    results: Vec<Option<StepResult>>,
+    sink: &'s mut dyn EventSink,
+    next_vertex: u32,
+    running: usize,
+    failure: Option<SolveError>,
+}
+
+impl<'p, 's> Coordinator<'p, 's> {
+    fn new(
+        plan: &'p Plan,
+        environment: &Environment<'_>,
+        bases: Vec<State>,
+        sink: &'s mut dyn EventSink,
+        first_vertex: u32,
+    ) -> Self {
+        Self {
+            plan,
+            jobs: environment.jobs.max(1),
+            cancel: environment.cancel.clone(),
+            queue: Queue::new(&plan.steps),
+            bases,
+            results: vec![None; plan.steps.len()],
+            sink,
+            next_vertex: first_vertex,
+            running: 0,
+            failure: None,
+        }
+    }
+
+    fn run<'scope, 'env: 'scope>(
+        &mut self,
+        scope: &'scope std::thread::Scope<'scope, 'env>,
+        worker: &'env Worker<'env>,
+        publish: &Sender<Publication>,
+    ) -> Result<Solution, SolveError> {
+        let (send, receive) = channel();
+        while !self.queue.is_finished() {
+            self.start_ready(scope, worker, &send, publish);
+            if self.running == 0 {
+                break;
+            }
+            self.take_message(&receive);
+        }
+        match self.failure.take() {
+            Some(failure) => Err(failure),
+            None if self.queue.is_finished() => Ok(Solution {
+                bases: std::mem::take(&mut self.bases),
+                steps: std::mem::take(&mut self.results).into_iter().flatten().collect(),
+            }),
+            // Only an interrupt before the first step gets here.
+            None => Err(SolveError {
+                label: String::new(),
+                span: crate::source::Span::default(),
+                source: StepError::Cancelled,
+            }),
+        }
+    }
+
+    fn start_ready<'scope, 'env: 'scope>(
+        &mut self,
+        scope: &'scope std::thread::Scope<'scope, 'env>,
+        worker: &'env Worker<'env>,
+        send: &Sender<Message>,
+        publish: &Sender<Publication>,
+    ) {
+        while self.running < self.jobs && self.failure.is_none() && !self.cancel.is_cancelled() {
+            let Some(step) = self.queue.take() else { return };
+            let id = VertexId(self.next_vertex);
+            self.next_vertex += 1;
+            self.sink.emit(BuildEvent::Started { id, name: self.plan.step(step).label.clone() });
+            self.running += 1;
+            let states = self.plan.step(step).inputs().into_iter().map(|state| self.state(state)).collect();
+            let report = Reporter { send: send.clone(), id };
+            let publish = publish.clone();
+            scope.spawn(move || {
+                let started = Instant::now();
+                let result = step::execute(worker, step, states, &report, &publish);
+                let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+                report.tell(Message::Ended { step, id, millis, result: Box::new(result) });
+            });
+        }
+    }
+
+    fn state(&self, state: StateRef) -> State {
+        match state {
+            StateRef::Scratch => State::scratch(),
+            StateRef::Base(base) => self.bases[base.0].clone(),
+            // The queue gives a step out only after its inputs.
+            StateRef::Step(step) => match &self.results[step.0] {
+                Some(result) => result.state.clone(),
+                None => State::scratch(),
+            },
+        }
+    }
+
+    fn take_message(&mut self, receive: &Receiver<Message>) {
+        match receive.recv() {
+            Ok(Message::Event(event)) => self.sink.emit(event),
+            Ok(Message::Ended { step, id, millis, result }) => {
+                self.running -= 1;
+                match *result {
+                    Ok(result) => {
+                        let outcome = if result.cached { Outcome::Cached } else { Outcome::Done };
+                        self.sink.emit(BuildEvent::Finished { id, outcome, millis });
+                        self.results[step.0] = Some(result);
+                        self.queue.finish(step);
+                    }
+                    Err(error) => self.fail(step, id, millis, error),
+                }
+            }
+            // Every worker holds a sender, and one is running.
+            Err(_) => self.running = 0,
+        }
+    }
+
+    fn fail(&mut self, step: StepId, id: VertexId, millis: u64, error: StepError) {
+        let stopped = matches!(
+            error,
+            StepError::Cancelled | StepError::Sandbox { source: SandboxError::Cancelled, .. }
+        );
+        if stopped {
+            self.sink.emit(BuildEvent::Cancelled { id });
+        } else {
+            self.sink.emit(BuildEvent::Failed { id, message: error.to_string(), millis });
+        }
+        self.cancel.cancel();
+        let replaces = self.failure.as_ref().is_none_or(|f| matches!(f.source, StepError::Cancelled) && !stopped);
+        if replaces {
+            let planned = self.plan.step(step);
+            let source = if stopped { StepError::Cancelled } else { error };
+            self.failure = Some(SolveError { label: planned.label.clone(), span: planned.span, source });
+        }
+    }
+
+    fn warn(&mut self, message: String) {
+        self.sink.emit(BuildEvent::Warning { message });
+    }
+}
+
+/// How a worker reports on its step.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    send: Sender<Message>,
+    pub(super) id: VertexId,
+}
+
+impl Reporter {
+    fn tell(&self, message: Message) {
+        // The coordinator outlives its workers.
+        let _delivered = self.send.send(message);
+    }
+
+    pub(super) fn event(&self, event: BuildEvent) {
+        self.tell(Message::Event(event));
+    }
+}
+
+/// A finished step on its way to the disk.
+#[derive(Debug)]
+pub(super) struct Publication {
+    pub(super) record: StepRecord,
+    /// Where it was built, so that a later miss can be explained.
+    pub(super) place: Digest,
+    /// A cheaper key that leads to the same record.
+    pub(super) quick: Option<Digest>,
+    /// Held until the record is written, so that another process finds it instead of doing the same.
+    pub(super) lock: Option<Lock>,
+}
+
+/// Syncs layers, then writes the records that point to them; many at once where they come fast.
+fn publish_all(store: &Store, publications: &Receiver<Publication>) -> Result<(), StoreError> {
+    let mut result = Ok(());
+    while let Ok(first) = publications.recv() {
+        let batch: Vec<Publication> = std::iter::once(first).chain(publications.try_iter()).collect();
+        let diff_ids: Vec<Digest> = batch.iter().map(|publication| publication.record.diff_id).collect();
+        let written = store.settle(&diff_ids).and_then(|()| {
+            batch.iter().try_for_each(|publication| {
+                store.put_step(&publication.record)?;
+                if let Some(quick) = publication.quick {
+                    store.put_alias(quick, publication.record.key)?;
+                }
+                store.put_slot(publication.place, publication.record.key)
+            })
+        });
+        if written.is_err() {
+            result = written;
+        }
+        batch.into_iter().for_each(|publication| drop(publication.lock));
+    }
+    result
+}

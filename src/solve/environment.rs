@@ -1,0 +1,116 @@
+//! What a solve works with: values and seams that its caller chose.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::error::StepError;
+use crate::context::{LocalContext, StatIndex};
+use crate::layer::Privileges;
+use crate::oci::BaseImage;
+use crate::sandbox::{Cancel, StepRunner, Ulimit};
+use crate::store::Store;
+
+/// What a solve works with.
+#[derive(Debug)]
+pub struct Environment<'a> {
+    /// Where layers and records are.
+    pub store: &'a Store,
+    /// Runs the commands.
+    pub runner: &'a dyn StepRunner,
+    /// The main context; absent where nothing needs one.
+    pub context: Option<ContextTree>,
+    /// Named contexts that are folders, by normalised name.
+    pub named_contexts: BTreeMap<String, ContextTree>,
+    /// The images of the plan's bases, in its order.
+    pub bases: Vec<Arc<BaseImage>>,
+    /// What every RUN gets.
+    pub run: RunSettings,
+    /// Says what time it is.
+    pub clock: fn() -> SystemTime,
+    /// Time of files that the build makes itself, seconds since 1970.
+    pub epoch: Option<i64>,
+    /// How much this process may do to files.
+    pub privileges: Privileges,
+    /// Steps that may run at the same time.
+    pub jobs: usize,
+    /// Names the Dockerfile and target for the memory of what was built where.
+    pub place: String,
+    /// The user's wish to stop.
+    pub cancel: Cancel,
+}
+
+/// A folder to copy from, with the memory of its files.
+#[derive(Debug)]
+pub struct ContextTree {
+    /// The folder.
+    pub context: LocalContext,
+    /// Digests of files by their stat.
+    pub index: StatIndex,
+    /// Where the memory is kept.
+    pub index_path: PathBuf,
+}
+
+impl ContextTree {
+    /// Opens a folder with what is remembered of it.
+    #[must_use]
+    pub fn new(context: LocalContext, store: &Store, now: SystemTime) -> Self {
+        let identity = context.identity();
+        let index_path = store.context_index(&identity.file_name());
+        let index = StatIndex::load(&index_path, identity, now);
+        Self { context, index, index_path }
+    }
+}
+
+/// What every RUN gets besides what its instruction says.
+#[derive(Clone, Debug, Default)]
+pub struct RunSettings {
+    /// Secrets by name.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// Additional lines of `/etc/hosts`: name and address.
+    pub hosts: Vec<(String, String)>,
+    /// A CA bundle in PEM form to show read-only.
+    pub ca_bundle: Option<PathBuf>,
+    /// Limits.
+    pub ulimits: Vec<Ulimit>,
+    /// Bytes that `/dev/shm` may hold.
+    pub shm_size: Option<u64>,
+}
+
+/// Where a secret comes from.
+#[derive(Clone)]
+pub enum SecretSource {
+    /// A file, read when a step asks for it.
+    File(PathBuf),
+    /// A value from the environment.
+    Value(Vec<u8>),
+}
+
+impl std::fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Value(_) => f.write_str("Value(..)"),
+        }
+    }
+}
+
+/// The most that a secret may have.
+const SECRET_LIMIT: usize = 500 << 10;
+
+impl RunSettings {
+    /// The bytes of a secret; `None` where it was not given.
+    pub(super) fn secret(&self, id: &str) -> Result<Option<Vec<u8>>, StepError> {
+        let bytes = match self.secrets.get(id) {
+            None => return Ok(None),
+            Some(SecretSource::Value(bytes)) => bytes.clone(),
+            Some(SecretSource::File(path)) => crate::fsio::read(path)
+                .map_err(|source| StepError::SecretUnreadable { id: id.to_owned(), source })?,
+        };
+        if bytes.len() > SECRET_LIMIT {
+            return Err(StepError::SecretTooLarge { id: id.to_owned() });
+        }
+        Ok(Some(bytes))
+    }
+}

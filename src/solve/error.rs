@@ -1,0 +1,142 @@
+//! What stops a step, one variant for each thing that was being done.
+
+use crate::context::ContextError;
+use crate::fsio;
+use crate::layer;
+use crate::oci::{BlobError, Digest};
+use crate::sandbox::{Exit, SandboxError};
+use crate::source::Span;
+use crate::store::StoreError;
+
+/// A step that failed, with its place.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}")]
+pub struct SolveError {
+    /// The step as shown to people.
+    pub label: String,
+    /// The instruction.
+    pub span: Span,
+    /// Why.
+    pub source: StepError,
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The command returned non-zero.
+    #[error("process \"{}\" did not complete successfully: {}", process, exit_text(*exit))]
+    Exit {
+        /// The command line.
+        process: String,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// The command could not be run.
+    #[error("process \"{process}\" could not be run: {source}")]
+    Sandbox {
+        /// The command line.
+        process: String,
+        /// Why.
+        source: SandboxError,
+    },
+    /// `USER` or `--chown` names somebody who is not there.
+    #[error(transparent)]
+    User(#[from] super::step::UserError),
+    /// The files of a COPY or ADD.
+    #[error(transparent)]
+    Copy(#[from] super::step::CopyError),
+    /// A secret that has to be there is not.
+    #[error("secret {id}: not found")]
+    SecretMissing {
+        /// Its name.
+        id: String,
+    },
+    /// A secret that cannot be read.
+    #[error("secret {id}: {source}")]
+    SecretUnreadable {
+        /// Its name.
+        id: String,
+        /// Why.
+        source: fsio::Error,
+    },
+    /// A secret that is too large.
+    #[error("secret {id} is larger than 500 KiB")]
+    SecretTooLarge {
+        /// Its name.
+        id: String,
+    },
+    /// The build context.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// A layer.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// The changes of a RUN could not be read.
+    #[error("cannot read what the step changed: {0}")]
+    Changes(layer::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] fsio::Error),
+    /// Stopped because of a failure elsewhere or an interrupt.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+fn exit_text(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit code: {code}"),
+        Exit::Signal(signal) => format!("exit code: {} (killed by signal {signal})", signal.saturating_add(128)),
+    }
+}
+
+/// A layer that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    /// Its blob cannot be fetched.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// It is malformed.
+    #[error("layer {diff_id}: {source}")]
+    Format {
+        /// Which layer.
+        diff_id: Digest,
+        /// What is wrong.
+        source: layer::Error,
+    },
+    /// The blob does not unpack to the layer that the image's config names.
+    #[error("layer {diff_id} unpacks to something else, {found}")]
+    WrongContent {
+        /// Which layer.
+        diff_id: Digest,
+        /// What it is.
+        found: Digest,
+    },
+    /// The store lost it while it was in use.
+    #[error("layer {diff_id} is no longer in the store; build again")]
+    Gone {
+        /// Which layer.
+        diff_id: Digest,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] fsio::Error),
+}
+
+impl StepError {
+    /// Whether the machine is at fault rather than the Dockerfile: a full disk, a registry, a kernel feature.
+    #[must_use]
+    pub fn is_environment(&self) -> bool {
+        match self {
+            Self::Sandbox { source, .. } => source.exit_code().is_none() && !matches!(source, SandboxError::TimedOut { .. }),
+            Self::Layer(_) | Self::Store(_) | Self::Disk(_) | Self::Changes(_) => true,
+            Self::Context(error) => !matches!(error, ContextError::Lookup(_)),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Representations of layers on demand: a table of contents, a directory, the content of files, the blob.
+//!
+//! Each is made when somebody needs it and not before, once across threads and processes, from whatever the store has;
+//! a base's layer is fetched only if the store has nothing of it.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::error::LayerError;
+use super::state::{LayerHandle, State};
+use crate::fsio;
+use crate::layer::{self, ContentSource, Decompressor, DirectoryWriter, Markers, Privileges, Stack, Toc};
+use crate::oci::{Digest, Hasher};
+use crate::store::{LayerForm, NewLayer, Store};
+
+/// Layers that are prepared at the same time.
+const PARALLEL: usize = 4;
+
+/// Makes representations of layers.
+#[derive(Debug)]
+pub struct Layers<'a> {
+    store: &'a Store,
+    privileges: Privileges,
+    tocs: Mutex<BTreeMap<Digest, Arc<Toc>>>,
+}
+
+type Result<T> = std::result::Result<T, LayerError>;
+
+impl<'a> Layers<'a> {
+    /// Over a store.
+    #[must_use]
+    pub fn new(store: &'a Store, privileges: Privileges) -> Self {
+        Self { store, privileges, tocs: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// The table of contents of a layer.
+    ///
+    /// # Errors
+    /// The layer cannot be fetched or is not what it should be; the disk.
+    pub fn toc(&self, layer: &LayerHandle) -> Result<Arc<Toc>> {
+        self.prepared(layer, false)
+    }
+
+    /// A layer that was just made: its table of contents need not be read back.
+    pub fn remember(&self, diff_id: Digest, toc: Arc<Toc>) {
+        self.tocs.lock().unwrap_or_else(PoisonError::into_inner).insert(diff_id, toc);
+    }
+
+    /// A state as a file system.
+    ///
+    /// # Errors
+    /// As [`Layers::toc`].
+    pub fn stack(&self, state: &State) -> Result<Stack> {
+        self.prepare_all(&state.layers, false)?;
+        Ok(Stack::new(state.layers.iter().map(|layer| self.toc(layer)).collect::<Result<_>>()?))
+    }
+
+    /// The overlay lower directories of a state, topmost first. Layers without entries have none.
+    ///
+    /// # Errors
+    /// As [`Layers::toc`].
+    pub fn directories(&self, state: &State) -> Result<Vec<PathBuf>> {
+        self.prepare_all(&state.layers, true)?;
+        let mut directories = Vec::with_capacity(state.layers.len());
+        for (index, layer) in state.layers.iter().enumerate() {
+            directories.extend(self.directory(&state.layers[..index], layer)?);
+        }
+        directories.reverse();
+        Ok(directories)
+    }
+
+    /// Where the content of a layer's files can be read; the cheapest representation to have.
+    ///
+    /// # Errors
+    /// As [`Layers::toc`].
+    pub fn content(&self, layer: &LayerHandle) -> Result<ContentSource> {
+        let diff_id = layer.diff_id;
+        if let Some(directory) = self.store.layer_directory(diff_id, None) {
+            return Ok(ContentSource::Directory(directory));
+        }
+        if let Some(tar) = self.store.layer_tar(diff_id) {
+            return Ok(ContentSource::Tar(tar));
+        }
+        self.toc(layer)?;
+        let _lock = self.store.lock("layer", diff_id)?;
+        if let Some(tar) = self.store.layer_tar(diff_id) {
+            return Ok(ContentSource::Tar(tar));
+        }
+        let scratch = self.store.scratch()?;
+        let aside = scratch.path().join("tar");
+        let mut tar = fsio::create(&aside)?;
+        let mut plain = self.plain(layer)?;
+        std::io::copy(&mut plain, &mut tar).map_err(|source| fsio::Error::new("write", &aside, source))?;
+        self.store.add_tar(diff_id, &aside)?;
+        let tar = self.store.layer_tar(diff_id).ok_or(LayerError::Gone { diff_id })?;
+        Ok(ContentSource::Tar(tar))
+    }
+
+    /// Makes sure that the store has the original blob of a base's layer.
+    ///
+    /// # Errors
+    /// It cannot be fetched, or is not what it should be; the disk.
+    pub fn blob(&self, layer: &LayerHandle) -> Result<()> {
+        let Some(remote) = &layer.remote else { return Err(LayerError::Gone { diff_id: layer.diff_id }) };
+        if self.store.has_blob(&remote.blob) {
+            return Ok(());
+        }
+        let _lock = self.store.lock("blob", remote.blob.digest)?;
+        if !self.store.has_blob(&remote.blob) {
+            let reader = remote.source.open_blob(&remote.blob)?;
+            self.store.ingest(reader, Some(&remote.blob))?;
+        }
+        Ok(())
+    }
+
+    /// The uncompressed bytes of a base's layer.
+    fn plain(&self, layer: &LayerHandle) -> Result<Box<dyn Read + Send>> {
+        self.blob(layer)?;
+        let remote = layer.remote.as_ref().ok_or(LayerError::Gone { diff_id: layer.diff_id })?;
+        let blob = self.store.open_blob_file(remote.blob.digest)?;
+        let broken = |source| LayerError::Format { diff_id: layer.diff_id, source };
+        Ok(Box::new(Decompressor::new(blob).map_err(broken)?))
+    }
+
+    fn prepare_all(&self, layers: &[Arc<LayerHandle>], directory: bool) -> Result<()> {
+        let todo: Vec<&Arc<LayerHandle>> = layers.iter().filter(|layer| !self.is_prepared(layer, directory)).collect();
+        for batch in todo.chunks(PARALLEL) {
+            std::thread::scope(|scope| {
+                let threads: Vec<_> =
+                    batch.iter().map(|layer| scope.spawn(|| self.prepared(layer, directory).map(drop))).collect();
+                threads.into_iter().try_for_each(|thread| match thread.join() {
+                    Ok(result) => result,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                })
+            })?;
+        }
+        Ok(())
+    }
+
+    fn is_prepared(&self, layer: &LayerHandle, directory: bool) -> bool {
+        let known = self.tocs.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&layer.diff_id);
+        let there = known || (layer.remote.is_none() && self.store.has_layer(layer.diff_id));
+        there && (!directory || self.store.layer_directory(layer.diff_id, None).is_some())
+    }
+
+    /// The table of contents; with `directory` the layer is unpacked in the same pass if it has to be fetched anyway.
+    fn prepared(&self, layer: &LayerHandle, directory: bool) -> Result<Arc<Toc>> {
+        let diff_id = layer.diff_id;
+        if let Some(toc) = self.tocs.lock().unwrap_or_else(PoisonError::into_inner).get(&diff_id) {
+            return Ok(Arc::clone(toc));
+        }
+        let toc = match self.store.toc(diff_id) {
+            Some(toc) => toc,
+            None => {
+                let _lock = self.store.lock("layer", diff_id)?;
+                match self.store.toc(diff_id) {
+                    Some(toc) => toc,
+                    None => self.take_apart(layer, directory)?,
+                }
+            }
+        };
+        let toc = Arc::new(toc);
+        self.remember(diff_id, Arc::clone(&toc));
+        Ok(toc)
+    }
+
+    /// Reads a base's layer once from end to end.
+    fn take_apart(&self, layer: &LayerHandle, directory: bool) -> Result<Toc> {
+        let diff_id = layer.diff_id;
+        let broken = |source| LayerError::Format { diff_id, source };
+        let plain = self.plain(layer)?;
+        let scratch = self.store.scratch()?;
+        let root = scratch.path().join("dir");
+        let writer = if directory {
+            fsio::create_dir(&root)?;
+            Some(DirectoryWriter::new(&root, self.privileges).map_err(broken)?)
+        } else {
+            None
+        };
+        let read = layer::read_tar(plain, Markers::Layer, writer).map_err(broken)?;
+        if read.diff_id != diff_id {
+            return Err(LayerError::WrongContent { diff_id, found: read.diff_id });
+        }
+        // A layer that needs those below it is unpacked again for each chain it is in.
+        let form = if directory && !read.toc.needs_lower() { LayerForm::Directory(&root) } else { LayerForm::Contents };
+        self.store.publish_layer(&NewLayer { diff_id, toc: &read.toc, form })?;
+        Ok(read.toc)
+    }
+
+    fn directory(&self, below: &[Arc<LayerHandle>], layer: &LayerHandle) -> Result<Option<PathBuf>> {
+        let diff_id = layer.diff_id;
+        let toc = self.toc(layer)?;
+        if toc.is_empty() {
+            return Ok(None);
+        }
+        let chain = toc.needs_lower().then(|| chain_of(below));
+        if let Some(directory) = self.store.layer_directory(diff_id, chain) {
+            return Ok(Some(directory));
+        }
+        let content = self.content(layer)?;
+        let _lock = self.store.lock("directory", diff_id)?;
+        if let Some(directory) = self.store.layer_directory(diff_id, chain) {
+            return Ok(Some(directory));
+        }
+        let broken = |source| LayerError::Format { diff_id, source };
+        let scratch = self.store.scratch()?;
+        let root = scratch.path().join("dir");
+        fsio::create_dir(&root)?;
+        layer::write_directory(&toc, &root, self.privileges, |entry| content.open(entry)).map_err(broken)?;
+        if chain.is_some() {
+            let stack = Stack::new(below.iter().map(|layer| self.toc(layer)).collect::<Result<_>>()?);
+            let sources = below.iter().map(|layer| self.content(layer)).collect::<Result<Vec<_>>>()?;
+            layer::settle(&toc, &root, self.privileges, &stack, &sources).map_err(broken)?;
+        }
+        self.store.add_directory(diff_id, chain, &root)?;
+        self.store.layer_directory(diff_id, chain).map(Some).ok_or(LayerError::Gone { diff_id })
+    }
+}
+
+fn chain_of(layers: &[Arc<LayerHandle>]) -> Digest {
+    let mut hasher = Hasher::new("chain");
+    layers.iter().for_each(|layer| hasher.field(layer.diff_id.as_bytes()));
+    hasher.finish()
+}

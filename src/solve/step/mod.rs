@@ -1,0 +1,243 @@
+//! Executes one step: key, look-up, and if the cache cannot answer, the work of its kind.
+
+mod chmod;
+mod copy;
+mod draft;
+mod run;
+mod tree;
+mod user;
+mod workdir;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+pub use copy::CopyError;
+pub use user::UserError;
+
+use super::cache_key::{self, Foreign, Ingredients};
+use super::driver::{Publication, Reporter, StepResult};
+use super::environment::Environment;
+use super::error::StepError;
+use super::event::BuildEvent;
+use super::layers::Layers;
+use super::miss::MissReason;
+use super::state::{LayerHandle, State};
+use crate::layer::Layer;
+use crate::oci::{Digest, Hasher};
+use crate::plan::{Plan, StateRef, Step, StepId, StepKind, TreeSource};
+use crate::store::StepRecord;
+
+/// Time of files that a build makes itself where no epoch is given: 1980-01-01, the earliest that ZIP archives can
+/// hold. The same for everybody, so that layers do not depend on when they were made.
+const DEFAULT_MTIME: i64 = 315_532_800;
+
+/// What all steps of a solve share.
+#[derive(Debug)]
+pub(super) struct Worker<'a> {
+    plan: &'a Plan,
+    environment: &'a Environment<'a>,
+    layers: &'a Layers<'a>,
+    /// Steps whose layer a RUN or a mount will need as a directory.
+    wants_directory: Vec<bool>,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(plan: &'a Plan, environment: &'a Environment<'a>, layers: &'a Layers<'a>) -> Self {
+        Self { plan, environment, layers, wants_directory: wants_directory(plan) }
+    }
+
+    /// Time of files that the build makes itself.
+    fn mtime(&self) -> i64 {
+        self.environment.epoch.unwrap_or(DEFAULT_MTIME)
+    }
+
+    fn now(&self) -> String {
+        let now = OffsetDateTime::from((self.environment.clock)());
+        let seconds = now.replace_nanosecond(0).unwrap_or(now);
+        seconds.format(&Rfc3339).unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())
+    }
+}
+
+/// The graph says in advance who needs what: layers below a RUN have to be directories, others need not.
+fn wants_directory(plan: &Plan) -> Vec<bool> {
+    let mut wanted = vec![false; plan.steps.len()];
+    // Inputs come first, so going backwards marks whole chains.
+    for (index, step) in plan.steps.iter().enumerate().rev() {
+        let mut mark = |state: StateRef| {
+            if let StateRef::Step(id) = state {
+                wanted[id.0] = true;
+            }
+        };
+        match &step.kind {
+            StepKind::Run(_) => step.inputs().into_iter().for_each(&mut mark),
+            _ if wanted[index] => mark(step.input),
+            _ => {}
+        }
+    }
+    wanted
+}
+
+/// What the work of a step made.
+struct Made {
+    layer: Layer,
+}
+
+/// Runs a step or finds its result. `states` are its inputs, in the order of [`Step::inputs`].
+pub(super) fn execute(
+    worker: &Worker<'_>,
+    id: StepId,
+    states: Vec<State>,
+    report: &Reporter,
+    publish: &std::sync::mpsc::Sender<Publication>,
+) -> Result<StepResult, StepError> {
+    let step = worker.plan.step(id);
+    let store = worker.environment.store;
+    let inputs = Inputs::new(step, states);
+    let quick = quick_key(step, &inputs);
+    if !step.no_cache
+        && let Some(record) = quick.and_then(|quick| store.step(store.alias(quick)?))
+    {
+        return Ok(finished(&inputs.below, record, true));
+    }
+    let foreign = foreign_digests(worker, step, &inputs)?;
+    let ingredients = cache_key::ingredients(step, inputs.below.identity, &foreign);
+    let key = ingredients.key();
+    let place = place(worker, id);
+    if !step.no_cache
+        && let Some(record) = store.step(key)
+    {
+        remember(worker, place, key, quick);
+        return Ok(finished(&inputs.below, record, true));
+    }
+    let lock = store.lock("step", key)?;
+    // Somebody else may have done it while we waited.
+    if !step.no_cache
+        && let Some(record) = store.step(key)
+    {
+        return Ok(finished(&inputs.below, record, true));
+    }
+    if worker.environment.cancel.is_cancelled() {
+        return Err(StepError::Cancelled);
+    }
+    let reason = reason(worker, step, place, &ingredients);
+    report.event(BuildEvent::Missed { id: report.id, reason: reason.to_string() });
+    let started = Instant::now();
+    let made = match &step.kind {
+        StepKind::Run(run) => run::execute(worker, run, &inputs, report),
+        StepKind::Copy(copy) => copy::execute(worker, id, copy, &inputs),
+        StepKind::Workdir(workdir) => workdir::execute(worker, id, workdir, &inputs),
+    }?;
+    let record = StepRecord {
+        key,
+        diff_id: made.layer.diff_id,
+        content_id: made.layer.toc.content_id(),
+        bytes: made.layer.toc.content_size(),
+        created: worker.now(),
+        millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        ingredients: ingredients.into_map(),
+    };
+    worker.layers.remember(made.layer.diff_id, Arc::new(made.layer.toc));
+    let publication = Publication { record: record.clone(), place, quick, lock: Some(lock) };
+    // The publisher lives as long as there are workers.
+    let _sent = publish.send(publication);
+    Ok(finished(&inputs.below, record, false))
+}
+
+/// The states a step reads.
+pub(super) struct Inputs {
+    /// What it stands on.
+    pub(super) below: State,
+    by_reference: BTreeMap<StateRef, State>,
+}
+
+impl Inputs {
+    fn new(step: &Step, states: Vec<State>) -> Self {
+        let by_reference: BTreeMap<StateRef, State> = step.inputs().into_iter().zip(states).collect();
+        let below = by_reference.get(&step.input).cloned().unwrap_or_else(State::scratch);
+        Self { below, by_reference }
+    }
+
+    /// A state that the step takes files from.
+    pub(super) fn state(&self, reference: StateRef) -> State {
+        self.by_reference.get(&reference).cloned().unwrap_or_else(State::scratch)
+    }
+}
+
+fn finished(below: &State, record: StepRecord, cached: bool) -> StepResult {
+    let layer = Arc::new(LayerHandle {
+        diff_id: record.diff_id,
+        identity: record.content_id,
+        bytes: record.bytes,
+        remote: None,
+    });
+    StepResult { state: below.with(Arc::clone(&layer)), layer, created: record.created, cached }
+}
+
+/// For a step that takes files from other states only: a key over the identities of those states, which are known
+/// without looking at any file. Where it leads nowhere, the content decides.
+fn quick_key(step: &Step, inputs: &Inputs) -> Option<Digest> {
+    let sources = cache_key::foreign_sources(step);
+    if sources.is_empty() {
+        return None;
+    }
+    let identities: Option<Vec<Digest>> = sources
+        .iter()
+        .map(|(source, _)| match source {
+            TreeSource::State(reference) => Some(inputs.state(*reference).identity),
+            TreeSource::Context | TreeSource::NamedContext(_) => None,
+        })
+        .collect();
+    let ingredients = cache_key::ingredients(step, inputs.below.identity, &identities?);
+    let mut hasher = Hasher::new("quick key");
+    hasher.field(ingredients.key().as_bytes());
+    Some(hasher.finish())
+}
+
+fn foreign_digests(worker: &Worker<'_>, step: &Step, inputs: &Inputs) -> Result<Vec<Digest>, StepError> {
+    let mut digests = Vec::new();
+    for (source, foreign) in cache_key::foreign_sources(step) {
+        digests.push(match foreign {
+            Foreign::Copy(copy) => tree::copy_digest(worker, source, copy, inputs)?,
+            Foreign::Path(path) => tree::path_digest(worker, source, path, inputs)?,
+        });
+    }
+    Ok(digests)
+}
+
+/// The place of a step: which Dockerfile and target, which position in which stage.
+fn place(worker: &Worker<'_>, id: StepId) -> Digest {
+    let steps = &worker.plan.steps;
+    let step = &steps[id.0];
+    let position = steps[..id.0].iter().filter(|other| other.stage == step.stage).count();
+    let mut hasher = Hasher::new("place");
+    hasher.field(&worker.environment.place);
+    hasher.field(step.platform.to_string());
+    hasher.number(step.stage as u64);
+    hasher.number(position as u64);
+    hasher.finish()
+}
+
+/// After a hit: what is built here now. Best effort; it only serves explanations and speed.
+fn remember(worker: &Worker<'_>, place: Digest, key: Digest, quick: Option<Digest>) {
+    let store = worker.environment.store;
+    if let Some(quick) = quick {
+        let _written = store.put_alias(quick, key);
+    }
+    if store.slot(place) != Some(key) {
+        let _written = store.put_slot(place, key);
+    }
+}
+
+fn reason(worker: &Worker<'_>, step: &Step, place: Digest, ingredients: &Ingredients) -> MissReason {
+    if step.no_cache {
+        return MissReason::NoCache;
+    }
+    let store = worker.environment.store;
+    let last = store.slot(place).and_then(|key| store.step_ingredients(key));
+    MissReason::between(last.as_ref(), ingredients)
+}

@@ -1,0 +1,361 @@
+//! File trees to copy from: a context on disk or a state of the graph, seen the same way.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::super::environment::ContextTree;
+use super::super::error::{LayerError, StepError};
+use super::super::state::LayerHandle;
+use super::copy::CopyError;
+use super::{Inputs, Worker};
+use crate::context::{self, Glob, PatternList, Reach, Selection, Source, clean_source, has_wildcard, tree_digest};
+use crate::layer::{Entry, EntryKind, Found, Stack};
+use crate::oci::{Digest, Hasher};
+use crate::plan::{CopySource, CopyStep, TreeSource};
+
+/// Threads that hash the files of a context.
+const HASHING_THREADS: usize = 4;
+
+/// A tree to copy from.
+pub(super) enum Tree<'a> {
+    /// A folder on the local disk, filtered by its ignore file.
+    Context(&'a ContextTree),
+    /// A state of the graph.
+    State { stack: Stack, layers: Vec<Arc<LayerHandle>> },
+}
+
+/// One path of a tree, ready to be copied.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// What it is; the path is the one in its tree.
+    pub(super) entry: Entry,
+    /// For a file: where its content is.
+    pub(super) content: Option<Content>,
+    /// For a file with several names: what tells that two names are one file.
+    pub(super) identity: Option<Identity>,
+}
+
+/// Where the content of a file is.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    /// In a context.
+    Context(context::Entry),
+    /// In a layer of a state.
+    Layer(usize, Entry),
+    /// Here.
+    Inline(Arc<[u8]>),
+    /// In an archive that was unpacked to a tar.
+    Archive(Arc<crate::layer::ContentSource>, Entry),
+}
+
+/// What tells that two names are one file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Identity {
+    /// Device and inode.
+    Inode(u64, u64),
+    /// Layer and path of the first name.
+    Layer(usize, PathBuf),
+}
+
+/// A source of a copy as found in its tree.
+#[derive(Clone, Debug)]
+pub(super) struct Selected {
+    /// What was found, links followed.
+    pub(super) node: Node,
+    /// Its name at the destination; empty for a directory whose contents are taken.
+    pub(super) name: PathBuf,
+    /// How much of it.
+    pub(super) reach: Reach,
+}
+
+/// The tree that a plan's source names.
+pub(super) fn open<'a>(worker: &'a Worker<'_>, source: &TreeSource, inputs: &Inputs) -> Result<Tree<'a>, StepError> {
+    let environment = worker.environment;
+    match source {
+        TreeSource::Context => environment.context.as_ref().map(Tree::Context).ok_or_else(|| CopyError::NoContext.into()),
+        TreeSource::NamedContext(name) => {
+            let tree = environment.named_contexts.get(name).map(Tree::Context);
+            tree.ok_or_else(|| CopyError::NoContext.into())
+        }
+        TreeSource::State(reference) => {
+            let state = inputs.state(*reference);
+            Ok(Tree::State { stack: worker.layers.stack(&state)?, layers: state.layers })
+        }
+    }
+}
+
+/// The digest of all that a copy takes from its tree.
+pub(super) fn copy_digest(
+    worker: &Worker<'_>,
+    source: &TreeSource,
+    copy: &CopyStep,
+    inputs: &Inputs,
+) -> Result<Digest, StepError> {
+    if !copy.sources.iter().any(|source| matches!(source, CopySource::Path(_))) {
+        return Ok(Digest::of("no files"));
+    }
+    let tree = open(worker, source, inputs)?;
+    let exclude = exclude_patterns(copy)?;
+    let selected = tree.select(copy)?;
+    tree.digest(&selected, exclude)
+}
+
+/// The digest of one path of a tree with everything below it.
+pub(super) fn path_digest(
+    worker: &Worker<'_>,
+    source: &TreeSource,
+    path: &str,
+    inputs: &Inputs,
+) -> Result<Digest, StepError> {
+    if let (TreeSource::State(reference), "/") = (source, path) {
+        return Ok(inputs.state(*reference).identity);
+    }
+    let tree = open(worker, source, inputs)?;
+    let node = tree.find(&clean_source(Path::new(path)))?;
+    let selected = Selected { node, name: PathBuf::new(), reach: Reach::Contents };
+    tree.digest(&[selected], PatternList::default())
+}
+
+/// `--exclude` as patterns.
+pub(super) fn exclude_patterns(copy: &CopyStep) -> Result<PatternList, StepError> {
+    PatternList::new(&copy.exclude).map_err(|error| CopyError::Exclude(error.to_string()).into())
+}
+
+impl Tree<'_> {
+    /// What the path sources of a copy name, in order. A wildcard without a match names nothing.
+    pub(super) fn select(&self, copy: &CopyStep) -> Result<Vec<Selected>, StepError> {
+        let mut selected = Vec::new();
+        for source in &copy.sources {
+            let CopySource::Path(path) = source else { continue };
+            if copy.parents {
+                self.select_with_parents(path, &mut selected)?;
+                continue;
+            }
+            for (name, node) in self.named(path, false)? {
+                let directory = node.entry.is_directory();
+                let base = if directory { None } else { name.file_name() };
+                let name = base.map(PathBuf::from).unwrap_or_default();
+                let reach = if directory { Reach::Contents } else { Reach::Whole };
+                selected.push(Selected { node, name, reach });
+            }
+        }
+        Ok(selected)
+    }
+
+    /// The nodes of one source text with the names by which it found them.
+    fn named(&self, path: &str, double_star: bool) -> Result<Vec<(PathBuf, Node)>, StepError> {
+        let cleaned = clean_source(Path::new(path));
+        if has_wildcard(&cleaned) {
+            let bad = |error: context::PatternError| CopyError::Pattern { pattern: path.to_owned(), why: error.to_string() };
+            let glob = if double_star { Glob::with_double_star(&cleaned) } else { Glob::new(&cleaned) }.map_err(bad)?;
+            return self.glob(&glob);
+        }
+        let node = self.find(&cleaned)?;
+        Ok(vec![(cleaned, node)])
+    }
+
+    /// `--parents`: the path below the pivot `/./`, or the whole path, is kept.
+    fn select_with_parents(&self, path: &str, selected: &mut Vec<Selected>) -> Result<(), StepError> {
+        let kept_from = match path.split_once("/./") {
+            Some((before, _)) => clean_source(Path::new(before)).components().count(),
+            None => 0,
+        };
+        for (found, node) in self.named(path, true)? {
+            let below: PathBuf = found.components().skip(kept_from).collect();
+            let mut ancestors: Vec<&Path> = below.ancestors().skip(1).filter(|a| !a.as_os_str().is_empty()).collect();
+            ancestors.reverse();
+            let pivot: PathBuf = found.components().take(kept_from).collect();
+            for ancestor in ancestors {
+                let node = self.find(&pivot.join(ancestor))?;
+                selected.push(Selected { node, name: ancestor.to_owned(), reach: Reach::Alone });
+            }
+            selected.push(Selected { node, name: below, reach: Reach::Whole });
+        }
+        Ok(())
+    }
+
+    /// What a path names, links followed.
+    fn find(&self, path: &Path) -> Result<Node, StepError> {
+        match self {
+            Self::Context(tree) => {
+                let entry = tree.context.lookup(path).map_err(CopyError::Lookup)?;
+                Ok(context_node(tree, entry))
+            }
+            Self::State { stack, .. } => {
+                let missing = || CopyError::NotFound { path: path.to_owned() };
+                let resolved = stack.resolve(path, true).map_err(|_| missing())?;
+                Ok(state_node(stack, resolved.found.ok_or_else(missing)?))
+            }
+        }
+    }
+
+    fn glob(&self, glob: &Glob) -> Result<Vec<(PathBuf, Node)>, StepError> {
+        match self {
+            Self::Context(tree) => {
+                let matches = tree.context.glob(glob)?;
+                Ok(matches.into_iter().map(|found| (found.name, context_node(tree, found.entry))).collect())
+            }
+            Self::State { stack, .. } => {
+                let mut found: Vec<(PathBuf, Node)> = Vec::new();
+                let Ok(base) = stack.resolve(glob.prefix(), true) else { return Ok(found) };
+                for candidate in stack.walk(&base.path) {
+                    let below = candidate.entry.path.strip_prefix(&base.path).unwrap_or(&candidate.entry.path);
+                    let name = glob.prefix().join(below);
+                    // A directory that matched is taken whole; nothing in it is a match of its own.
+                    if found.last().is_some_and(|(last, node)| node.entry.is_directory() && name.starts_with(last)) {
+                        continue;
+                    }
+                    if glob.matches(&name)
+                        && let Ok(resolved) = stack.resolve(&candidate.entry.path, true)
+                        && let Some(end) = resolved.found
+                    {
+                        found.push((name, state_node(stack, end)));
+                    }
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    /// Everything below a directory, sorted, without what is excluded; each with its path below the directory.
+    pub(super) fn walk<'t>(
+        &'t self,
+        directory: &Node,
+        exclude: &'t PatternList,
+        visit: &mut dyn FnMut(PathBuf, Node) -> Result<(), StepError>,
+    ) -> Result<(), StepError> {
+        let root = &directory.entry.path;
+        match self {
+            Self::Context(tree) => {
+                let Some(Content::Context(entry)) = &directory.content else { return Ok(()) };
+                for found in tree.context.walk(entry, exclude) {
+                    let found = found?;
+                    let below = found.path_below(root).to_owned();
+                    visit(below, context_node(tree, found))?;
+                }
+            }
+            Self::State { stack, .. } => {
+                for found in stack.walk(root) {
+                    let below = found.entry.path.strip_prefix(root).unwrap_or(&found.entry.path).to_owned();
+                    if !exclude.judge(&below).excluded {
+                        visit(below, state_node(stack, found))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn digest(&self, selected: &[Selected], exclude: PatternList) -> Result<Digest, StepError> {
+        match self {
+            Self::Context(tree) => {
+                let sources = selected.iter().filter_map(|selected| match &selected.node.content {
+                    Some(Content::Context(entry)) => {
+                        Some(Source { entry: entry.clone(), name: selected.name.clone(), reach: selected.reach })
+                    }
+                    _ => None,
+                });
+                let selection = Selection { sources: sources.collect(), exclude };
+                Ok(tree_digest(&tree.context, &selection, &tree.index, HASHING_THREADS)?.digest)
+            }
+            Self::State { .. } => {
+                let mut hasher = Hasher::new("state tree v1");
+                for selected in selected {
+                    if selected.reach != Reach::Contents || !selected.node.entry.is_directory() {
+                        hash_node(&mut hasher, &selected.name, &selected.node);
+                    }
+                    if selected.reach != Reach::Alone && selected.node.entry.is_directory() {
+                        self.walk(&selected.node, &exclude, &mut |below, node| {
+                            hash_node(&mut hasher, &selected.name.join(below), &node);
+                            Ok(())
+                        })?;
+                    }
+                    hasher.field("end of source");
+                }
+                Ok(hasher.finish())
+            }
+        }
+    }
+
+    /// Opens the content of a file of this tree.
+    pub(super) fn open_content(&self, worker: &Worker<'_>, content: &Content) -> Result<Box<dyn Read + Send>, StepError> {
+        match (self, content) {
+            (Self::Context(tree), Content::Context(entry)) => Ok(Box::new(tree.context.open_content(entry)?)),
+            (Self::State { layers, .. }, Content::Layer(index, entry)) => {
+                let layer = &layers[*index];
+                let broken = |source| LayerError::Format { diff_id: layer.diff_id, source };
+                Ok(worker.layers.content(layer)?.open(entry).map_err(broken)?)
+            }
+            (_, other) => other.open_anywhere(),
+        }
+    }
+}
+
+impl Content {
+    /// Opens content that belongs to no tree.
+    pub(super) fn open_anywhere(&self) -> Result<Box<dyn Read + Send>, StepError> {
+        match self {
+            Self::Inline(bytes) => Ok(Box::new(std::io::Cursor::new(Arc::clone(bytes)))),
+            Self::Archive(source, entry) => source.open(entry).map_err(|error| CopyError::Archive(error).into()),
+            Self::Context(_) | Self::Layer(..) => Err(CopyError::NoContext.into()),
+        }
+    }
+}
+
+fn hash_node(hasher: &mut Hasher, name: &Path, node: &Node) {
+    let entry = &node.entry;
+    hasher.field(name.as_os_str().as_encoded_bytes());
+    let kind = match &entry.kind {
+        // Where the content is in some tar says nothing about it.
+        EntryKind::File { size, digest, .. } => format!("file {size} {digest}"),
+        EntryKind::Directory { .. } => "directory".to_owned(),
+        other => format!("{other:?}"),
+    };
+    hasher.field(kind);
+    for number in [entry.mode, entry.uid, entry.gid] {
+        hasher.number(u64::from(number));
+    }
+    for (name, value) in &entry.xattrs {
+        hasher.field(name);
+        hasher.field(value);
+    }
+    hasher.field("end of entry");
+}
+
+fn context_node(tree: &ContextTree, found: context::Entry) -> Node {
+    let kind = match &found.kind {
+        context::EntryKind::File { size } => EntryKind::file(*size),
+        context::EntryKind::Directory => EntryKind::directory(),
+        context::EntryKind::Symlink { target } => EntryKind::Symlink { target: target.clone() },
+        context::EntryKind::Fifo => EntryKind::Fifo,
+        context::EntryKind::CharDevice { major, minor } => EntryKind::CharDevice { major: *major, minor: *minor },
+        context::EntryKind::BlockDevice { major, minor } => EntryKind::BlockDevice { major: *major, minor: *minor },
+    };
+    let entry = Entry {
+        path: found.path.clone(),
+        kind,
+        mode: found.mode,
+        uid: found.uid,
+        gid: found.gid,
+        mtime: found.mtime,
+        xattrs: tree.context.xattrs(&found),
+    };
+    let identity = found.hard_link.as_ref().map(|link| Identity::Inode(link.device, link.inode));
+    Node { entry, content: Some(Content::Context(found)), identity }
+}
+
+fn state_node(stack: &Stack, found: Found<'_>) -> Node {
+    let path = found.entry.path.clone();
+    let Some(end) = stack.content_of(found) else {
+        return Node { entry: found.entry.clone(), content: None, identity: None };
+    };
+    let mut entry = end.entry.clone();
+    entry.path = path;
+    let is_file = matches!(entry.kind, EntryKind::File { .. });
+    Node {
+        content: is_file.then(|| Content::Layer(end.layer, end.entry.clone())),
+        identity: is_file.then(|| Identity::Layer(end.layer, end.entry.path.clone())),
+        entry,
+    }
+}

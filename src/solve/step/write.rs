@@ -1,0 +1,106 @@
+//! From a draft to a layer in the store: as a tar if only exporters need it, as a directory if a RUN will.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use super::super::error::StepError;
+use super::copy::CopyError;
+use super::draft::Drafted;
+use super::tree::{Content, Identity};
+use super::{Made, Worker};
+use crate::fsio;
+use crate::layer::{DirectoryWriter, EntryKind, Layer, TarWriter};
+use crate::plan::StepId;
+use crate::store::{LayerForm, NewLayer};
+
+type Open<'o> = dyn Fn(&Content) -> Result<Box<dyn Read + Send>, StepError> + 'o;
+
+/// Writes a layer and publishes it.
+pub(super) fn write_layer(
+    worker: &Worker<'_>,
+    id: StepId,
+    mut entries: Vec<Drafted>,
+    open: &Open<'_>,
+) -> Result<Made, StepError> {
+    link_names(&mut entries);
+    let store = worker.environment.store;
+    let scratch = store.scratch()?;
+    let directory = worker.wants_directory[id.0] && !entries.is_empty();
+    let path = scratch.path().join("layer");
+    let (layer, form) = if entries.is_empty() {
+        (TarWriter::new(io::sink()).finish().map_err(CopyError::Write)?.0, LayerForm::Contents)
+    } else if directory {
+        (as_directory(worker, &path, &entries, open)?, LayerForm::Directory(&path))
+    } else {
+        (as_tar(&path, &entries, open)?, LayerForm::Tar(&path))
+    };
+    store.publish_layer(&NewLayer { diff_id: layer.diff_id, toc: &layer.toc, form })?;
+    Ok(Made { layer })
+}
+
+/// Names of one file become hard links to the first of them.
+fn link_names(entries: &mut [Drafted]) {
+    let mut first: BTreeMap<Identity, PathBuf> = BTreeMap::new();
+    for drafted in entries {
+        let Some(identity) = drafted.identity.clone() else { continue };
+        match first.get(&identity) {
+            Some(target) => {
+                drafted.entry.kind = EntryKind::HardLink { target: target.clone() };
+                drafted.content = None;
+            }
+            None => _ = first.insert(identity, drafted.entry.path.clone()),
+        }
+    }
+}
+
+fn as_tar(path: &std::path::Path, entries: &[Drafted], open: &Open<'_>) -> Result<Layer, StepError> {
+    let mut tar = TarWriter::new(fsio::create(path)?);
+    for drafted in entries {
+        match content(drafted, open)? {
+            Some(mut reader) => tar.append(drafted.entry.clone(), Some(&mut reader)),
+            None => tar.append(drafted.entry.clone(), None),
+        }
+        .map_err(CopyError::Write)?;
+    }
+    Ok(tar.finish().map_err(CopyError::Write)?.0)
+}
+
+/// The directory is written first; its files, fresh in memory, are then hashed into the layer's identity.
+fn as_directory(
+    worker: &Worker<'_>,
+    path: &std::path::Path,
+    entries: &[Drafted],
+    open: &Open<'_>,
+) -> Result<Layer, StepError> {
+    fsio::create_dir(path)?;
+    let mut writer = DirectoryWriter::new(path, worker.environment.privileges).map_err(CopyError::Write)?;
+    for drafted in entries {
+        let entry = &drafted.entry;
+        match content(drafted, open)? {
+            Some(mut reader) => writer.put(&entry.path, entry, Some(&mut reader)),
+            None => writer.put(&entry.path, entry, None),
+        }
+        .map_err(CopyError::Write)?;
+    }
+    let mut tar = TarWriter::new(io::sink());
+    for drafted in entries {
+        if matches!(drafted.entry.kind, EntryKind::File { .. }) {
+            let mut file = fsio::open(path.join(&drafted.entry.path))?;
+            tar.append(drafted.entry.clone(), Some(&mut file)).map_err(CopyError::Write)?;
+        } else {
+            tar.append(drafted.entry.clone(), None).map_err(CopyError::Write)?;
+        }
+    }
+    let (layer, _) = tar.finish().map_err(CopyError::Write)?;
+    writer.finish(&layer.toc).map_err(CopyError::Write)?;
+    Ok(layer)
+}
+
+fn content(drafted: &Drafted, open: &Open<'_>) -> Result<Option<Box<dyn Read + Send>>, StepError> {
+    match (&drafted.entry.kind, &drafted.content) {
+        (EntryKind::File { .. }, Some(content)) => Ok(Some(open(content)?)),
+        (EntryKind::File { .. }, None) => Ok(Some(Box::new(io::empty()))),
+        _ => Ok(None),
+    }
+}
