@@ -265,3 +265,114 @@ fn take_number(bytes: &[u8]) -> Option<(usize, &[u8])> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn listing(entries: &[(&str, &str)]) -> Listing {
+        let mut builder = ListingBuilder::default();
+        for (path, content) in entries {
+            builder.add(Path::new(path), &Digest::of(content));
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn changes_are_told_in_a_line() {
+        type Case = (&'static [(&'static str, &'static str)], usize, &'static str);
+        let old = listing(&[("b", "1"), ("a/x", "1"), ("c", "1"), ("z", "1")]);
+        let cases: &[Case] = &[
+            (
+                &[("a/x", "1"), ("b", "1"), ("c", "1"), ("z", "1")],
+                3,
+                "nothing changed",
+            ),
+            (
+                &[("a/x", "2"), ("b", "1"), ("c", "1"), ("z", "1")],
+                3,
+                "`a/x` changed",
+            ),
+            (
+                &[("a/x", "1"), ("b2", "1"), ("c", "1"), ("z", "1")],
+                3,
+                "`b` removed, `b2` added",
+            ),
+            (&[("y", "1")], 2, "`a/x` removed, `b` removed and 3 more"),
+            (&[], 0, "4 files changed"),
+        ];
+        for (entries, limit, line) in cases {
+            let changes = old.changes_to(&listing(entries), *limit).unwrap();
+            assert_eq!(changes.to_string(), *line);
+        }
+    }
+
+    #[test]
+    fn too_many_entries_are_no_listing() {
+        let mut builder = ListingBuilder::default();
+        let digest = Digest::of("");
+        for number in 0..=MOST_ENTRIES {
+            builder.add(Path::new(&number.to_string()), &digest);
+        }
+        let large = builder.finish();
+        assert_eq!(Listing::decode(&large.encode()), Some(large.clone()));
+        assert_eq!(large.encode().len(), 2);
+        assert_eq!(large.changes_to(&listing(&[]), 1), None);
+        assert_eq!(listing(&[]).changes_to(&large, 1), None);
+    }
+
+    #[test]
+    fn it_is_compact() {
+        let paths: Vec<String> = (0..1000)
+            .map(|n| format!("node_modules/a-package/lib/file-{n:04}.js"))
+            .collect();
+        let entries: Vec<_> = paths
+            .iter()
+            .map(|path| (path.as_str(), path.as_str()))
+            .collect();
+        let size = listing(&entries).encode().len();
+        assert!(size < 16 * 1000, "{size}");
+    }
+
+    fn entries() -> impl Strategy<Value = std::collections::BTreeMap<Vec<u8>, u8>> {
+        let path = prop::collection::vec(prop::sample::select(&b"ab/\xFF"[..]), 0..200);
+        prop::collection::btree_map(path, 0..3_u8, 0..8)
+    }
+
+    fn built(entries: &std::collections::BTreeMap<Vec<u8>, u8>) -> Listing {
+        let mut builder = ListingBuilder::default();
+        for (path, content) in entries.iter().rev() {
+            builder.add(Path::new(OsStr::from_bytes(path)), &Digest::of([*content]));
+        }
+        builder.finish()
+    }
+
+    proptest! {
+        #[test]
+        fn encoding_and_comparing_agree_with_maps(old in entries(), new in entries()) {
+            let (left, right) = (built(&old), built(&new));
+            let decoded = Listing::decode(&left.encode());
+            prop_assert_eq!(decoded.as_ref(), Some(&left));
+            let paths: Vec<Vec<u8>> = left.paths().map(|path| path.into_os_string().into_vec()).collect();
+            prop_assert_eq!(paths, old.keys().cloned().collect::<Vec<_>>());
+            let changes = left.changes_to(&right, 100).unwrap();
+            let count = |n: usize| u64::try_from(n).unwrap();
+            prop_assert_eq!(changes.added, count(new.keys().filter(|path| !old.contains_key(*path)).count()));
+            prop_assert_eq!(changes.removed, count(old.keys().filter(|path| !new.contains_key(*path)).count()));
+            let differs = |path: &&Vec<u8>| new.get(*path).is_some_and(|content| old.get(*path) != Some(content));
+            prop_assert_eq!(changes.changed, count(old.keys().filter(differs).count()));
+            prop_assert_eq!(count(changes.first.len()), changes.count());
+        }
+
+        #[test]
+        fn any_bytes_can_be_decoded(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let bytes = [&[VERSION, 1], &bytes[..]].concat();
+            if let Some(listing) = Listing::decode(&bytes) {
+                prop_assert_eq!(listing.changes_to(&listing, 9).map(|changes| changes.count()), Some(0));
+                prop_assert_eq!(listing.encode(), bytes);
+            }
+        }
+    }
+}

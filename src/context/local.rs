@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{OFlags, fgetxattr, flistxattr};
+use rustix::fs::{OFlags, fgetxattr, fgetxattr_query, flistxattr, flistxattr_query};
 
 use super::beneath::open_beneath;
 use super::ignore::IgnoreFile;
@@ -155,22 +155,120 @@ impl LocalContext {
 /// The attributes of an open file that a copy keeps.
 pub(super) fn xattrs_of(file: impl AsFd) -> Xattrs {
     let kept = |name: &[u8]| name == b"security.capability" || name.starts_with(b"user.");
-    let names = sized(|buffer| flistxattr(&file, buffer)).unwrap_or_default();
+    // Nearly always there is none, so the size is asked for first.
+    let names = match flistxattr_query(&file) {
+        Ok(size) if size > 0 => filled(size, |buffer| flistxattr(&file, buffer)),
+        _ => None,
+    };
     let value = |name: &[u8]| {
-        let value = sized(|buffer| fgetxattr(&file, name, buffer))?;
+        let size = fgetxattr_query(&file, name).ok()?;
+        let value = filled(size, |buffer| fgetxattr(&file, name, buffer))?;
         Some((name.to_vec(), value))
     };
+    let names = names.unwrap_or_default();
     let names = names.split(|&byte| byte == 0).filter(|name| kept(name));
     names.filter_map(value).collect()
 }
 
-/// Asks for the size of an answer first, then for the answer: nearly always there is none.
-fn sized(ask: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> Option<Vec<u8>> {
-    let size = ask(&mut []).ok()?;
-    let mut answer = vec![0; size];
-    if size > 0 {
-        let length = ask(&mut answer).ok()?;
-        answer.truncate(length);
+/// A buffer with what was read into it.
+fn filled(size: usize, read: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> Option<Vec<u8>> {
+    let mut buffer = vec![0; size];
+    let length = read(&mut buffer).ok()?;
+    buffer.truncate(length);
+    Some(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{context, put, tree};
+    use super::*;
+
+    #[test]
+    fn a_root_has_to_be_a_directory() {
+        let dir = tree(&[("file", ""), ("sub/x", ""), ("link", "->sub")]);
+        let open = |name: &str| LocalContext::open(dir.path().join(name), IgnoreFile::none());
+        for (name, what) in [
+            ("none", "not found"),
+            ("file", "is not a directory"),
+            ("file/x", "is not a directory"),
+        ] {
+            let path = dir.path().join(name);
+            assert_eq!(
+                open(name).unwrap_err().to_string(),
+                format!(
+                    "unable to prepare context: path \"{}\" {what}",
+                    path.display()
+                )
+            );
+        }
+        let context = open("link").unwrap();
+        assert!(context.root().ends_with("sub"));
+        assert!(context.lookup(Path::new("x")).is_ok());
+        assert_eq!(context.identity(), open("sub").unwrap().identity());
+        assert_ne!(context.identity(), open("").unwrap().identity());
     }
-    Some(answer)
+
+    #[test]
+    fn content_comes_from_beneath_the_root() {
+        let outside = tree(&[("secret", "secret")]);
+        let dir = tree(&[("dir/secret", "harmless"), ("file", "content")]);
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        let context = context(dir.path(), "");
+        let entry = |path: &str| context.lookup(Path::new(path)).unwrap();
+        let read = |entry: &Entry| {
+            let mut text = String::new();
+            context
+                .open_content(entry)?
+                .read_to_string(&mut text)
+                .unwrap();
+            Ok::<_, ContextError>(text)
+        };
+        assert_eq!(read(&entry("file")).unwrap(), "content");
+        assert_eq!(read(&entry("socket")).unwrap(), "");
+
+        // What was a directory and a file when they were looked up are links and a directory when they are opened.
+        let (below, file) = (entry("dir/secret"), entry("file"));
+        crate::fsio::remove_tree(dir.path().join("dir")).unwrap();
+        put(
+            dir.path(),
+            "dir",
+            &format!("->{}", outside.path().display()),
+        );
+        assert!(
+            read(&below)
+                .unwrap_err()
+                .to_string()
+                .contains("dir/secret`")
+        );
+        crate::fsio::remove_file(dir.path().join("file")).unwrap();
+        let error = read(&file).unwrap_err().to_string();
+        assert!(
+            error.ends_with("file`: no such file or directory"),
+            "{error}"
+        );
+        put(dir.path(), "file/", "");
+        assert!(
+            read(&file)
+                .unwrap_err()
+                .to_string()
+                .ends_with("no longer a regular file")
+        );
+    }
+
+    #[test]
+    fn attributes_are_those_of_the_user_and_capabilities() {
+        let dir = tree(&[("file", ""), ("plain", "")]);
+        let path = dir.path().join("file");
+        let flags = rustix::fs::XattrFlags::empty();
+        let set = rustix::fs::setxattr(&path, "user.note", b"n", flags);
+        let context = context(dir.path(), "");
+        let xattrs = |name: &str| context.xattrs(&context.lookup(Path::new(name)).unwrap());
+        // A file system without attributes has none to keep.
+        let expected = match set {
+            Ok(()) => Xattrs::from([(b"user.note".to_vec(), b"n".to_vec())]),
+            Err(_) => Xattrs::new(),
+        };
+        assert_eq!(xattrs("file"), expected);
+        assert_eq!(xattrs("plain"), Xattrs::new());
+    }
 }

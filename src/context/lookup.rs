@@ -199,3 +199,211 @@ fn not_found(asked: &Path, missing: &Path) -> LookupError {
         missing: missing.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{context, put, tree};
+    use super::*;
+
+    fn paths(matches: &[Match]) -> Vec<(&str, &str)> {
+        matches
+            .iter()
+            .map(|found| {
+                (
+                    found.name.to_str().unwrap(),
+                    found.entry.path.to_str().unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn links_are_followed_inside_the_root_only() {
+        let outside = tree(&[("secret", "s"), ("sub/secret", "s")]);
+        let dir = tree(&[
+            ("file", "f"),
+            ("dir/inner", "i"),
+            ("etc/passwd", "mine"),
+            ("to-file", "->file"),
+            ("to-dir", "->dir"),
+            ("chain", "->to-dir/../to-file"),
+            ("absolute", "->/dir/inner"),
+            ("passwd", "->/etc/passwd"),
+            ("up", "->../../../../../../../.."),
+            ("dir/up-file", "->../../file"),
+            ("loop", "->loop2"),
+            ("loop2", "->loop"),
+            ("dangling", "->none"),
+            ("through", "->file/x"),
+        ]);
+        put(
+            dir.path(),
+            "out",
+            &format!("->{}", outside.path().display()),
+        );
+        let context = context(dir.path(), "");
+        for (asked, end) in [
+            ("", ""),
+            ("/", ""),
+            ("file", "file"),
+            ("/../../file", "file"),
+            ("dir/../file/", "file"),
+            ("to-file", "file"),
+            ("to-dir/inner", "dir/inner"),
+            ("to-dir/up-file", "file"),
+            ("chain", "file"),
+            ("absolute", "dir/inner"),
+            ("passwd", "etc/passwd"),
+            ("up", ""),
+            ("up/file", "file"),
+            ("up/etc/passwd", "etc/passwd"),
+        ] {
+            let entry = context.lookup(Path::new(asked)).unwrap();
+            assert_eq!(entry.path, Path::new(end), "{asked}");
+        }
+        for missing in [
+            "none",
+            "dangling",
+            "through",
+            "file/x",
+            "out",
+            "out/secret",
+            "to-dir/none",
+        ] {
+            let error = context.lookup(Path::new(missing)).unwrap_err();
+            assert!(
+                matches!(error, LookupError::NotFound { .. }),
+                "{missing}: {error}"
+            );
+        }
+        let error = context.lookup(Path::new("loop/x")).unwrap_err();
+        assert!(matches!(error, LookupError::TooManyLinks { .. }), "{error}");
+        let error = context.lookup(Path::new("dangling")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "\"/dangling\": not found (links lead to `none`)"
+        );
+    }
+
+    #[test]
+    fn ignored_is_not_the_same_as_absent() {
+        let dir = tree(&[
+            ("a.log", ""),
+            ("to-log", "->a.log"),
+            ("hidden-link", "->b"),
+            ("b", ""),
+            ("out/x", ""),
+            ("part/keep", ""),
+            ("part/drop", ""),
+        ]);
+        let context = context(
+            dir.path(),
+            "*.log\nhidden*\nout\n!out/none\npart\n!part/keep",
+        );
+        for (path, ignored, line) in [
+            ("a.log", "a.log", 1),
+            ("to-log", "a.log", 1),
+            ("hidden-link", "hidden-link", 2),
+            // May hold something that is taken back in, but does not.
+            ("out", "out", 3),
+            ("out/x", "out/x", 3),
+            ("part/drop", "part/drop", 5),
+        ] {
+            match context.lookup(Path::new(path)).unwrap_err() {
+                LookupError::Ignored {
+                    ignored: end, rule, ..
+                } => {
+                    assert_eq!((end.to_str(), rule.line), (Some(ignored), line), "{path}");
+                }
+                error => panic!("{path}: {error}"),
+            }
+        }
+        for path in ["b", "part", "part/keep"] {
+            assert!(context.lookup(Path::new(path)).is_ok(), "{path}");
+        }
+        let error = context.lookup(Path::new("none.log")).unwrap_err();
+        assert!(matches!(error, LookupError::NotFound { .. }));
+        assert_eq!(
+            context.lookup(Path::new("a.log")).unwrap_err().to_string(),
+            "\"/a.log\": not found: `*.log` (`.dockerignore` line 1) keeps it out of the context"
+        );
+    }
+
+    #[test]
+    fn wildcards_find_what_is_in_the_context() {
+        let dir = tree(&[
+            ("a.txt", ""),
+            ("b.txt", ""),
+            ("ignored.txt", ""),
+            ("c.md", ""),
+            ("dir/d.txt", ""),
+            ("dir/sub.txt/e.txt", ""),
+            ("link", "->dir"),
+            ("l.txt", "->dir/d.txt"),
+            ("held/deep/keep.txt", ""),
+            ("held/deep/drop.txt", ""),
+        ]);
+        let context = context(dir.path(), "ignored*\nheld\n!held/deep/keep.txt");
+        let glob = |pattern: &str| {
+            context
+                .glob(&Glob::new(Path::new(pattern)).unwrap())
+                .unwrap()
+        };
+        let cases: &[(&str, &[(&str, &str)])] = &[
+            (
+                "*.txt",
+                &[
+                    ("a.txt", "a.txt"),
+                    ("b.txt", "b.txt"),
+                    ("l.txt", "dir/d.txt"),
+                ],
+            ),
+            (
+                "dir/*.txt",
+                &[("dir/d.txt", "dir/d.txt"), ("dir/sub.txt", "dir/sub.txt")],
+            ),
+            (
+                "link/*.txt",
+                &[("link/d.txt", "dir/d.txt"), ("link/sub.txt", "dir/sub.txt")],
+            ),
+            ("*/d.txt", &[("dir/d.txt", "dir/d.txt")]),
+            ("li*", &[("link", "dir")]),
+            ("hel*", &[("held", "held")]),
+            ("held/*/*", &[("held/deep/keep.txt", "held/deep/keep.txt")]),
+            ("ignored*", &[]),
+            ("none/*", &[]),
+            ("a.txt/*", &[]),
+            ("a.tx?", &[("a.txt", "a.txt")]),
+        ];
+        for (pattern, expected) in cases {
+            assert_eq!(paths(&glob(pattern)), *expected, "{pattern}");
+        }
+        let deep = Glob::with_double_star(Path::new("**/*.txt")).unwrap();
+        let names: Vec<_> = context
+            .glob(&deep)
+            .unwrap()
+            .into_iter()
+            .map(|found| found.name)
+            .collect();
+        let expected = [
+            "a.txt",
+            "b.txt",
+            "dir/d.txt",
+            "dir/sub.txt",
+            "held/deep/keep.txt",
+            "l.txt",
+        ];
+        assert_eq!(names, expected.map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_match_that_leads_nowhere_is_an_error() {
+        let dir = tree(&[("dangling", "->none")]);
+        let glob = Glob::new(Path::new("dang*")).unwrap();
+        let error = context(dir.path(), "").glob(&glob).unwrap_err();
+        assert!(matches!(
+            error,
+            ContextError::Lookup(LookupError::NotFound { .. })
+        ));
+    }
+}

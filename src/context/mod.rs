@@ -10,6 +10,8 @@
 mod beneath;
 mod entry;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod glob;
 mod ignore;
 mod lexical;
@@ -19,6 +21,7 @@ mod lookup;
 mod pattern;
 mod pattern_list;
 mod pattern_syntax;
+mod reading;
 mod report;
 mod stat_index;
 mod tree_digest;

@@ -208,3 +208,55 @@ impl Survey<'_> {
         self.report
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{context, tree};
+    use super::*;
+
+    #[test]
+    fn says_what_is_in_and_what_keeps_the_rest_out() {
+        let dir = tree(&[
+            (".git/a", "12345"),
+            (".git/b/c", "1"),
+            ("a.log", "123"),
+            ("b.log", ""),
+            ("big", "1234567890"),
+            ("docs/x.md", "1234"),
+            ("docs/keep.md", "12"),
+            ("src/main", "1234567"),
+        ]);
+        let context = context(dir.path(), ".git\n# logs\n*.log\ndocs\n!docs/keep.md\nnone");
+        let report = ContextReport::of(&context, 3).unwrap();
+        assert_eq!((report.files, report.directories, report.bytes), (3, 1, 19));
+        let largest: Vec<_> = report
+            .largest
+            .iter()
+            .map(|(path, size)| (path.to_str().unwrap(), *size))
+            .collect();
+        assert_eq!(largest, [("big", 10), ("src/main", 7), ("docs/keep.md", 2)]);
+        let excluded: Vec<_> = report
+            .excluded
+            .iter()
+            .map(|out| {
+                (
+                    out.path.to_str().unwrap(),
+                    out.rule.line,
+                    out.files,
+                    out.bytes,
+                )
+            })
+            .collect();
+        assert_eq!(
+            excluded,
+            [(".git", 1, 2, 6), ("a.log", 3, 1, 3), ("b.log", 3, 1, 0)]
+        );
+        assert_eq!(report.more_excluded, 1);
+        let rules: Vec<_> = report
+            .rules
+            .iter()
+            .map(|total| (&*total.rule.pattern, total.files, total.bytes))
+            .collect();
+        assert_eq!(rules, [(".git", 2, 6), ("*.log", 2, 3), ("docs", 1, 4)]);
+    }
+}

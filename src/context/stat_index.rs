@@ -284,3 +284,183 @@ fn key(stamp: &Stamp) -> [u8; KEY] {
     }
     key
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: i64 = 1_000_000;
+
+    fn start() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(START.unsigned_abs())
+    }
+
+    fn identity() -> RootIdentity {
+        RootIdentity::new(Path::new("/root"), 1, 2)
+    }
+
+    fn stamp(inode: u64, modified: (i64, u32), changed: (i64, u32)) -> Stamp {
+        Stamp {
+            device: 1,
+            inode,
+            size: 3,
+            modified,
+            changed,
+        }
+    }
+
+    fn old(inode: u64) -> Stamp {
+        stamp(inode, (5, 1), (START - 100, 7))
+    }
+
+    fn content(text: &str) -> Known {
+        Known {
+            content: Digest::of(text),
+            has_xattrs: text.len() == 1,
+        }
+    }
+
+    /// An index after saving and loading it.
+    fn stored(fill: impl Fn(&StatIndex)) -> (tempfile::TempDir, StatIndex) {
+        let dir = tempfile::tempdir().unwrap();
+        let index = StatIndex::empty(identity(), start());
+        fill(&index);
+        index.save(&dir.path().join("index")).unwrap();
+        let index = load(&dir);
+        (dir, index)
+    }
+
+    fn load(dir: &tempfile::TempDir) -> StatIndex {
+        StatIndex::load(&dir.path().join("index"), identity(), start())
+    }
+
+    #[test]
+    fn a_record_is_found_by_its_whole_stamp() {
+        let (_dir, index) = stored(|index| {
+            for inode in [9, 2, 500, 77] {
+                index.put(&old(inode), content(&inode.to_string()));
+            }
+        });
+        for inode in [2, 9, 77, 500] {
+            assert_eq!(index.get(&old(inode)), Some(content(&inode.to_string())));
+        }
+        let base = old(9);
+        let others = [
+            Stamp { device: 2, ..base },
+            Stamp { inode: 10, ..base },
+            Stamp { size: 4, ..base },
+            Stamp {
+                modified: (5, 2),
+                ..base
+            },
+            Stamp {
+                modified: (-5, 1),
+                ..base
+            },
+            Stamp {
+                changed: (START - 100, 8),
+                ..base
+            },
+        ];
+        for other in others {
+            assert_eq!(index.get(&other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_still_change_unnoticed_is_not_kept() {
+        let edge = START - 2;
+        let cases = [
+            (stamp(1, (5, 0), (edge - 1, 0)), true),
+            (stamp(2, (edge - 1, 999_999_999), (5, 0)), true),
+            (stamp(3, (5, 0), (edge, 0)), false),
+            (stamp(4, (edge, 0), (5, 0)), false),
+            (stamp(5, (5, 0), (START, 1)), false),
+            // Times in the future, after the clock was set back.
+            (stamp(6, (START + 1000, 0), (5, 0)), false),
+        ];
+        let (_dir, index) = stored(|index| {
+            for (stamp, _) in &cases {
+                index.put(stamp, content("x"));
+            }
+        });
+        for (stamp, kept) in cases {
+            assert_eq!(index.get(&stamp).is_some(), kept, "{stamp:?}");
+        }
+    }
+
+    #[test]
+    fn damage_and_other_contexts_are_an_empty_index() {
+        let (dir, index) = stored(|index| {
+            index.put(&old(1), content("a"));
+            index.put(&old(2), content("b"));
+        });
+        assert_eq!(index.len(), 2);
+        let path = dir.path().join("index");
+        let whole = fsio::read(&path).unwrap();
+        let mut damaged: Vec<Vec<u8>> = (0..whole.len()).map(|end| whole[..end].to_vec()).collect();
+        damaged.extend((0..whole.len()).map(|at| {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x10;
+            bytes
+        }));
+        damaged.push([&whole[..], b"x"].concat());
+        for bytes in damaged {
+            fsio::write_atomic(&path, &bytes, Durability::Cached).unwrap();
+            assert!(load(&dir).is_empty());
+        }
+        fsio::write_atomic(&path, &whole, Durability::Cached).unwrap();
+        for other in [
+            RootIdentity::new(Path::new("/other"), 1, 2),
+            RootIdentity::new(Path::new("/root"), 9, 2),
+            RootIdentity::new(Path::new("/root"), 1, 9),
+        ] {
+            assert!(StatIndex::load(&path, other, start()).is_empty());
+        }
+        assert!(StatIndex::load(&dir.path().join("none"), identity(), start()).is_empty());
+    }
+
+    #[test]
+    fn records_that_are_no_longer_used_age_out() {
+        let (dir, mut index) = stored(|index| {
+            index.put(&old(1), content("kept"));
+            index.put(&old(2), content("gone"));
+        });
+        let mut saves = 0;
+        while index.find(&key(&old(2))).is_some() {
+            assert_eq!(index.get(&old(1)), Some(content("kept")));
+            saves += 1;
+            index.put(&old(1000 + saves), content("new"));
+            index.save(&dir.path().join("index")).unwrap();
+            index = load(&dir);
+            assert!(saves < 100, "never dropped");
+        }
+        assert_eq!(saves, u64::from(MOST_AGE) + 1);
+        assert_eq!(index.get(&old(1)), Some(content("kept")));
+    }
+
+    #[test]
+    fn nothing_new_is_not_written() {
+        let (dir, index) = stored(|_| {});
+        assert!(index.is_empty());
+        assert!(fsio::read_dir_sorted(dir.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_number_of_records_is_bounded() {
+        let most = u64::try_from(MOST_RECORDS).unwrap();
+        let (dir, index) = stored(|index| {
+            for inode in 0..most + 10 {
+                index.put(&old(inode), content("x"));
+            }
+        });
+        assert_eq!(index.len(), MOST_RECORDS);
+        // Of the old ones those stay that were used.
+        assert!(index.get(&old(7)).is_some());
+        index.put(&old(most * 2), content("new"));
+        index.save(&dir.path().join("index")).unwrap();
+        let index = load(&dir);
+        assert_eq!(index.len(), MOST_RECORDS);
+        assert!(index.get(&old(7)).is_some() && index.get(&old(most * 2)).is_some());
+    }
+}

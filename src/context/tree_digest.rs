@@ -1,19 +1,13 @@
 //! The digest of what a COPY takes from a context: names, types, modes, link targets, devices, attributes, content.
 //!
 //! Not part of it: times and owners, which a copy sets or which say nothing about content, and where in the context
-//! the files are. Files are hashed on a few threads, a bounded batch at a time.
+//! the files are. Entries go through in bounded batches; files are read in `reading`.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::listing::ListingBuilder;
-use super::local::xattrs_of;
-use super::stat_index::Known;
-use super::{
-    ContextError, Entry, EntryKind, Listing, LocalContext, PatternList, Stamp, StatIndex, Xattrs,
-};
-use crate::fsio::{Context as _, HashingReader};
+use super::reading::{Read, Reading};
+use super::{ContextError, Entry, EntryKind, Listing, LocalContext, PatternList, StatIndex};
 use crate::oci::{Digest, Hasher};
 
 /// Entries that are hashed together; bounds the memory.
@@ -157,120 +151,6 @@ impl Folding<'_> {
     }
 }
 
-/// What has to be read of an entry.
-#[derive(Default)]
-struct Read {
-    content: Option<Digest>,
-    xattrs: Xattrs,
-}
-
-/// Reads entries of a context with an index at hand.
-#[derive(Clone, Copy)]
-struct Reading<'a> {
-    context: &'a LocalContext,
-    index: &'a StatIndex,
-}
-
-impl Reading<'_> {
-    /// What was read of each entry, in order.
-    fn contents(
-        self,
-        batch: &[(PathBuf, Entry)],
-        threads: usize,
-    ) -> Vec<Result<Read, ContextError>> {
-        let mut results: Vec<_> = batch.iter().map(|(_, entry)| self.known(entry)).collect();
-        let missing: Vec<usize> = (0..results.len())
-            .filter(|&position| results.get(position).is_some_and(Option::is_none))
-            .collect();
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut done = Vec::new();
-            let mut buffer = vec![0; 128 * 1024];
-            while let Some(&position) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Some((_, entry)) = batch.get(position) {
-                    done.push((position, self.read(entry, &mut buffer)));
-                }
-            }
-            done
-        };
-        // The calling thread works too, and alone where there is little to do.
-        let others = threads.min(missing.len() / 2).saturating_sub(1);
-        let done = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
-            let mut done = work();
-            for worker in workers {
-                match worker.join() {
-                    Ok(more) => done.extend(more),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            done
-        });
-        for (position, result) in done {
-            if let Some(slot) = results.get_mut(position) {
-                *slot = Some(result);
-            }
-        }
-        results.into_iter().flatten().collect()
-    }
-
-    /// What is known without reading; `None` where it has to be read.
-    fn known(self, entry: &Entry) -> Option<Result<Read, ContextError>> {
-        let content = match entry.kind {
-            EntryKind::File { .. } | EntryKind::Directory => self.index.get(&entry.stamp)?,
-            _ => return Some(Ok(Read::default())),
-        };
-        let xattrs = match content.has_xattrs {
-            true => self.context.xattrs(entry),
-            false => Xattrs::new(),
-        };
-        Some(Ok(Read {
-            content: (!entry.is_directory()).then_some(content.content),
-            xattrs,
-        }))
-    }
-
-    /// Reads an entry and remembers what was read.
-    fn read(self, entry: &Entry, buffer: &mut [u8]) -> Result<Read, ContextError> {
-        if entry.is_directory() {
-            let xattrs = self.context.xattrs(entry);
-            self.remember(&entry.stamp, Digest::of(b""), &xattrs);
-            return Ok(Read {
-                content: None,
-                xattrs,
-            });
-        }
-        let mut content = self.context.open_content(entry)?;
-        let xattrs = content.file().map(xattrs_of).unwrap_or_default();
-        let full = self.context.root().join(&entry.path);
-        let mut reader = HashingReader::new(&mut content);
-        while reader.read(buffer).context("read", &full)? > 0 {}
-        let (bytes, _, _) = reader.finish();
-        let digest = Digest::from_bytes(bytes);
-        // A file that changed while it was read has another stamp now; the old one must not name this content.
-        if let Some(file) = content.file()
-            && Stamp::of(&file.metadata().context("look at", &full)?) == entry.stamp
-        {
-            self.remember(&entry.stamp, digest, &xattrs);
-        }
-        Ok(Read {
-            content: Some(digest),
-            xattrs,
-        })
-    }
-
-    fn remember(self, stamp: &Stamp, content: Digest, xattrs: &Xattrs) {
-        let has_xattrs = !xattrs.is_empty();
-        self.index.put(
-            stamp,
-            Known {
-                content,
-                has_xattrs,
-            },
-        );
-    }
-}
-
 /// The digest of everything about an entry but its name, times and owner.
 fn entry_digest(entry: &Entry, read: &Read) -> Digest {
     let mut hasher = Hasher::new("context entry v1");
@@ -301,4 +181,253 @@ fn entry_digest(entry: &Entry, read: &Read) -> Digest {
         hasher.field(value);
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::super::fixture::{context, later, no_index, now, put, tree};
+    use super::super::stat_index::Known;
+    use super::*;
+    use crate::fsio;
+
+    fn select(context: &LocalContext, paths: &[&str], exclude: &[&str]) -> Selection {
+        let source = |path: &&str| {
+            let path = Path::new(*path);
+            Source::new(context.lookup(path).unwrap(), path)
+        };
+        Selection {
+            sources: paths.iter().map(source).collect(),
+            exclude: PatternList::new(exclude).unwrap(),
+        }
+    }
+
+    fn digest(root: &Path, rules: &str, paths: &[&str], exclude: &[&str]) -> TreeDigest {
+        let context = context(root, rules);
+        tree_digest(&context, &select(&context, paths, exclude), &no_index(), 2).unwrap()
+    }
+
+    #[test]
+    fn the_same_content_elsewhere_is_the_same() {
+        let dir = tree(&[
+            ("a/x", "1"),
+            ("a/sub/y", "2"),
+            ("b/deep/x", "1"),
+            ("b/deep/sub/y", "2"),
+            ("b/deep/ignored", "3"),
+            ("link", "->b/deep"),
+        ]);
+        let of = |path: &str| digest(dir.path(), "**/ignored", &[path], &[]).digest;
+        assert_eq!(of("a"), of("b/deep"));
+        assert_eq!(of("a"), of("link"));
+        assert_eq!(of("a/x"), of("b/deep/x"));
+        assert_ne!(of("a"), of("b"));
+        assert_ne!(of("a/x"), of("a/sub/y"));
+        let excluding = digest(dir.path(), "", &["b/deep"], &["ign*"]);
+        assert_eq!(excluding.digest, of("a"));
+        assert_eq!((excluding.entries, excluding.bytes), (3, 2));
+    }
+
+    #[test]
+    fn what_is_copied_counts_and_nothing_else() {
+        let of = |change: &dyn Fn(&Path)| {
+            let dir = tree(&[("d/x", "1"), ("d/y", "1"), ("d/e/", ""), ("d/l", "->x")]);
+            change(dir.path());
+            digest(dir.path(), "", &["d"], &[]).digest
+        };
+        let base = of(&|_| {});
+        let same: &[&dyn Fn(&Path)] = &[
+            &|root| put(root, "other", ""),
+            &|root| {
+                let times = rustix::fs::Timestamps {
+                    last_access: rustix::fs::Timespec {
+                        tv_sec: 1,
+                        tv_nsec: 0,
+                    },
+                    last_modification: rustix::fs::Timespec {
+                        tv_sec: 1,
+                        tv_nsec: 0,
+                    },
+                };
+                let follow = rustix::fs::AtFlags::empty();
+                rustix::fs::utimensat(rustix::fs::CWD, root.join("d/x"), &times, follow).unwrap();
+            },
+            &|root| fsio::set_mode(root.join("d"), 0o700).unwrap(),
+        ];
+        for change in same {
+            assert_eq!(of(*change), base);
+        }
+        let different: &[&dyn Fn(&Path)] = &[
+            &|root| put(root, "d/x", "2"),
+            &|root| put(root, "d/z", ""),
+            &|root| put(root, "d/f/", ""),
+            &|root| fsio::rename(root.join("d/x"), root.join("d/w")).unwrap(),
+            &|root| fsio::remove_file(root.join("d/y")).unwrap(),
+            &|root| fsio::set_mode(root.join("d/x"), 0o4644).unwrap(),
+            &|root| fsio::set_mode(root.join("d/e"), 0o700).unwrap(),
+            &|root| {
+                fsio::remove_file(root.join("d/l")).unwrap();
+                put(root, "d/l", "->y");
+            },
+            &|root| {
+                fsio::remove_file(root.join("d/l")).unwrap();
+                put(root, "d/l", "x");
+            },
+        ];
+        let mut seen = vec![base];
+        for change in different {
+            let digest = of(*change);
+            assert!(
+                !seen.contains(&digest),
+                "change {} was not seen",
+                seen.len()
+            );
+            seen.push(digest);
+        }
+    }
+
+    #[test]
+    fn sources_do_not_run_together() {
+        let dir = tree(&[
+            ("a/x", ""),
+            ("a/y", ""),
+            ("b/y", ""),
+            ("c/", ""),
+            ("d/x", ""),
+        ]);
+        let of = |paths: &[&str]| digest(dir.path(), "", paths, &[]).digest;
+        assert_ne!(of(&["a", "c"]), of(&["d", "b"]));
+        assert_ne!(of(&["d", "b"]), of(&["b", "d"]));
+        assert_ne!(of(&["a"]), of(&["d", "b"]));
+        // The same as two files named, because a directory's contents are all that is copied.
+        assert_eq!(of(&["d", "b"]), of(&["d/x", "b/y"]));
+    }
+
+    #[test]
+    fn threads_and_the_index_make_no_difference() {
+        let dir = tree(&[]);
+        for number in 0..5000 {
+            put(
+                dir.path(),
+                &format!("{}/f{number}", number % 17),
+                &format!("{}", number % 100),
+            );
+        }
+        let context = context(dir.path(), "3");
+        let selection = select(&context, &[""], &["**/*9"]);
+        let index = StatIndex::empty(context.identity(), later());
+        let first = tree_digest(&context, &selection, &index, 1).unwrap();
+        for threads in [0, 1, 4] {
+            for index in [&index, &no_index()] {
+                assert_eq!(
+                    tree_digest(&context, &selection, index, threads).unwrap(),
+                    first
+                );
+            }
+        }
+        assert_eq!(index.len(), usize::try_from(first.entries).unwrap());
+        assert_eq!(first.listing.paths().count(), index.len());
+    }
+
+    #[test]
+    fn an_unchanged_file_is_not_read_and_a_changed_one_is() {
+        let dir = tree(&[("x", "old content"), ("y", "y")]);
+        let context = context(dir.path(), "");
+        let selection = || select(&context, &[""], &[]);
+        let store = tree(&[]);
+        let saved = store.path().join("index");
+        let index = StatIndex::empty(context.identity(), later());
+        let first = tree_digest(&context, &selection(), &index, 1).unwrap();
+        index.save(&saved).unwrap();
+
+        let load = || StatIndex::load(&saved, context.identity(), later());
+        let again = load();
+        assert_eq!(
+            tree_digest(&context, &selection(), &again, 1).unwrap(),
+            first
+        );
+        assert_eq!(again.len(), 2, "nothing was read, so nothing is new");
+        // What the index says is believed: that is how we know that nothing was read.
+        let lying = StatIndex::empty(context.identity(), later());
+        for name in ["x", "y"] {
+            let stamp = context.lookup(Path::new(name)).unwrap().stamp;
+            let content = Digest::of("lie");
+            lying.put(
+                &stamp,
+                Known {
+                    content,
+                    has_xattrs: false,
+                },
+            );
+        }
+        assert_ne!(
+            tree_digest(&context, &selection(), &lying, 1)
+                .unwrap()
+                .digest,
+            first.digest
+        );
+
+        put(dir.path(), "x", "new content");
+        let changed = tree_digest(&context, &selection(), &load(), 1).unwrap();
+        let changes = first.listing.changes_to(&changed.listing, 3).unwrap();
+        assert_eq!(changes.to_string(), "`x` changed");
+    }
+
+    #[test]
+    fn a_change_that_leaves_the_times_alone_is_noticed() {
+        let dir = tree(&[("x", "one")]);
+        let context = context(dir.path(), "");
+        let path = dir.path().join("x");
+        // The run begins right after the file was written: its times do not tell it from a change made just after.
+        let index = StatIndex::empty(context.identity(), now());
+        let selection = select(&context, &["x"], &[]);
+        let first = tree_digest(&context, &selection, &index, 1).unwrap();
+
+        let before = fsio::metadata(&path).unwrap();
+        let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        std::io::Write::write_all(&mut file, b"two").unwrap();
+        let time = before.modified().unwrap();
+        file.set_modified(time).unwrap();
+        let after = fsio::metadata(&path).unwrap();
+        assert_eq!((before.size(), before.ino()), (after.size(), after.ino()));
+
+        // Even with the stamp of before, as if the change time were too coarse to differ.
+        let second = tree_digest(&context, &selection, &index, 1).unwrap();
+        assert_ne!(first.digest, second.digest);
+        assert!(index.is_empty());
+    }
+
+    #[test]
+    fn reach_says_how_much_is_taken() {
+        let dir = tree(&[("d/x", "")]);
+        let context = context(dir.path(), "");
+        let of = |name: &str, reach| {
+            let entry = context.lookup(Path::new("d")).unwrap();
+            let source = Source {
+                entry,
+                name: name.into(),
+                reach,
+            };
+            let selection = Selection {
+                sources: vec![source],
+                ..Selection::default()
+            };
+            tree_digest(&context, &selection, &no_index(), 1).unwrap()
+        };
+        for (reach, entries) in [(Reach::Contents, 1), (Reach::Whole, 2), (Reach::Alone, 1)] {
+            assert_eq!(of("d", reach).entries, entries, "{reach:?}");
+        }
+        assert_ne!(of("d", Reach::Whole).digest, of("e", Reach::Whole).digest);
+    }
+
+    #[test]
+    fn an_unreadable_file_is_named() {
+        let dir = tree(&[("d/x", "1")]);
+        let context = context(dir.path(), "");
+        let selection = select(&context, &["d/x"], &[]);
+        fsio::remove_file(dir.path().join("d/x")).unwrap();
+        let error = tree_digest(&context, &selection, &no_index(), 1).unwrap_err();
+        assert!(error.to_string().contains("d/x`"), "{error}");
+    }
 }

@@ -1,6 +1,8 @@
 //! Walking a directory of a context in a fixed order, without what is ignored or excluded.
 //!
-//! Memory is bounded by the depth of the tree and the largest single directory.
+//! Memory is bounded by the depth of the tree and the largest single directory. A walk goes by path names: where
+//! somebody swaps a directory for a link meanwhile it may name what is elsewhere, but content is opened beneath the
+//! root only.
 
 use std::collections::VecDeque;
 use std::io;
@@ -232,4 +234,197 @@ pub(super) fn failure(error: &walkdir::Error, path: &Path) -> fsio::Error {
             io::Error::from_raw_os_error,
         );
     fsio::Error::new("read", path, source)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    use super::super::EntryKind;
+    use super::super::fixture::{context, put, tree};
+    use super::*;
+
+    fn walked(root: &Path, rules: &str, from: &str, exclude: &[&str]) -> Vec<String> {
+        let context = context(root, rules);
+        let directory = context.lookup(Path::new(from)).unwrap();
+        let exclude = PatternList::new(exclude).unwrap();
+        context
+            .walk(&directory, &exclude)
+            .map(|entry| entry.unwrap().path.to_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn the_order_is_by_components() {
+        let dir = tree(&[
+            ("b", ""),
+            ("a.b", ""),
+            ("a/z", ""),
+            ("a/b/c", ""),
+            ("a-", ""),
+            ("B/", ""),
+        ]);
+        assert_eq!(
+            walked(dir.path(), "", "", &[]),
+            ["B", "a", "a/b", "a/b/c", "a/z", "a-", "a.b", "b"]
+        );
+        assert_eq!(walked(dir.path(), "", "a", &[]), ["a/b", "a/b/c", "a/z"]);
+        assert!(walked(dir.path(), "", "b", &[]).is_empty());
+    }
+
+    #[test]
+    fn excluded_directories_appear_only_to_hold_something() {
+        let dir = tree(&[
+            ("empty/", ""),
+            ("keep/x", ""),
+            ("out/x", ""),
+            ("out/deep/a", ""),
+            ("out/deep/b", ""),
+            ("out/other/b", ""),
+            ("src/a", ""),
+        ]);
+        let cases: &[(&str, &[&str], &[&str])] = &[
+            (
+                "out\n!out/deep/a",
+                &[],
+                &[
+                    "empty",
+                    "keep",
+                    "keep/x",
+                    "out",
+                    "out/deep",
+                    "out/deep/a",
+                    "src",
+                    "src/a",
+                ],
+            ),
+            ("*\n!src", &[], &["src", "src/a"]),
+            ("**\n!src", &[], &["src", "src/a"]),
+            ("*", &["!src"], &[]),
+            ("*\n!out/none", &[], &[]),
+            ("", &["*", "!src/a"], &["src", "src/a"]),
+            (
+                "out\n!out/deep/a",
+                &["**/a"],
+                &["empty", "keep", "keep/x", "src"],
+            ),
+            (
+                "out\n!out/deep",
+                &["out/deep/a"],
+                &[
+                    "empty",
+                    "keep",
+                    "keep/x",
+                    "out",
+                    "out/deep",
+                    "out/deep/b",
+                    "src",
+                    "src/a",
+                ],
+            ),
+            (
+                "keep/*\nout/**\nempty",
+                &[],
+                &["keep", "out", "src", "src/a"],
+            ),
+        ];
+        for (rules, exclude, expected) in cases {
+            assert_eq!(
+                walked(dir.path(), rules, "", exclude),
+                *expected,
+                "{rules:?} {exclude:?}"
+            );
+        }
+        // Exclusions of a copy are relative to what is copied, ignore rules to the root.
+        assert_eq!(
+            walked(dir.path(), "out/x", "out", &["deep"]),
+            ["out/other", "out/other/b"]
+        );
+    }
+
+    #[test]
+    fn a_directory_can_be_skipped_also_when_it_was_held() {
+        let dir = tree(&[("a/x", ""), ("a/y/z", ""), ("b", "")]);
+        for rules in ["", "a\n!a/y/z", "a\n!a/x\n!a/y/z"] {
+            let context = context(dir.path(), rules);
+            let root = context.lookup(Path::new("")).unwrap();
+            let exclude = PatternList::default();
+            let mut walk = context.walk(&root, &exclude);
+            let first = walk.next().unwrap().unwrap();
+            assert_eq!(first.path, Path::new("a"), "{rules:?}");
+            walk.skip_below(&first.path);
+            let rest: Vec<_> = walk.map(|entry| entry.unwrap().path).collect();
+            assert_eq!(rest, [Path::new("b")], "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn kinds_and_odd_names() {
+        let dir = tree(&[
+            ("link", "->some where"),
+            ("100%\n", "x"),
+            (" ", "yy"),
+            ("-é", ""),
+        ]);
+        crate::fsio::create(dir.path().join(OsStr::from_bytes(b"\xFF\xFE"))).unwrap();
+        let fifo = rustix::fs::FileType::Fifo;
+        let mode = rustix::fs::Mode::from_raw_mode(0o640);
+        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("pipe"), fifo, mode, 0).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        crate::fsio::hard_link(dir.path().join(" "), dir.path().join("twin")).unwrap();
+        crate::fsio::set_mode(dir.path().join("twin"), 0o4711).unwrap();
+        let context = context(dir.path(), "");
+        let root = context.lookup(Path::new("")).unwrap();
+        let exclude = PatternList::default();
+        let entries: Vec<Entry> = context.walk(&root, &exclude).map(Result::unwrap).collect();
+        let names: Vec<&[u8]> = entries
+            .iter()
+            .map(|e| e.path.as_os_str().as_bytes())
+            .collect();
+        let expected: [&[u8]; 8] = [
+            b" ",
+            "-é".as_bytes(),
+            b"100%\n",
+            b"link",
+            b"pipe",
+            b"socket",
+            b"twin",
+            b"\xFF\xFE",
+        ];
+        assert_eq!(names, expected);
+        let kinds: Vec<_> = entries.iter().map(|entry| entry.kind.clone()).collect();
+        assert_eq!(kinds[0], EntryKind::File { size: 2 });
+        assert_eq!(
+            kinds[3],
+            EntryKind::Symlink {
+                target: "some where".into()
+            }
+        );
+        assert_eq!(kinds[4], EntryKind::Fifo);
+        assert_eq!(kinds[5], EntryKind::File { size: 0 });
+        assert_eq!(
+            (entries[0].mode, entries[0].uid, entries[0].gid),
+            (0o4711, 0, 0)
+        );
+        assert!(entries[0].hard_link.is_some_and(|link| link.names == 2));
+        assert_eq!(entries[0].hard_link, entries[6].hard_link);
+        assert_eq!(entries[2].hard_link, None);
+    }
+
+    #[test]
+    fn the_same_however_the_files_were_made() {
+        let made = |numbers: &mut dyn Iterator<Item = usize>| {
+            let dir = tree(&[]);
+            for number in numbers {
+                let name = format!("{}/{}/f{number}", number % 7, number % 50);
+                put(dir.path(), &name, "");
+            }
+            walked(dir.path(), "3/**\n!3/10/f10*", "", &["1*/**", "!**/f99"])
+        };
+        let forwards = made(&mut (0..5000));
+        assert_eq!(forwards, made(&mut (0..5000).rev()));
+        assert!(forwards.is_sorted_by_key(Path::new));
+        assert!(forwards.len() > 3000, "{}", forwards.len());
+    }
 }
