@@ -140,6 +140,8 @@ fn write_canonical(entry: &Entry, record: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
+    type Change<'a> = &'a dyn Fn(&mut Vec<Entry>);
+
     /// One entry of each kind, with a name that is no UTF-8.
     fn sample() -> Toc {
         use EntryKind::{BlockDevice, CharDevice, Fifo, HardLink, Symlink};
@@ -204,7 +206,7 @@ mod tests {
 
     #[test]
     fn content_id_ignores_time_and_place_and_nothing_else() {
-        let id = |change: &dyn Fn(&mut Vec<Entry>)| {
+        let id = |change: Change| {
             let mut entries = sample().entries().to_vec();
             change(&mut entries);
             Toc::from_sorted(entries).unwrap().content_id()
@@ -219,7 +221,7 @@ mod tests {
         assert_eq!(id(&|e| e.iter_mut().for_each(|e| e.mtime = 7)), original);
         // The mode of an implied directory is nobody's statement.
         assert_eq!(id(&|e| e[1].mode = 0o700), original);
-        let changes: [&dyn Fn(&mut Vec<Entry>); 7] = [
+        let changes: [Change; 7] = [
             &|e| e[0].mode = 0o755,
             &|e| e[0].uid = 1,
             &|e| e[0].gid = 1,
