@@ -2,6 +2,9 @@
 
 pub mod ast;
 pub mod directive;
+mod glued;
+mod grammar;
+mod lower;
 pub mod mount;
 pub mod word;
 
