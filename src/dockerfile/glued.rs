@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::ast::Word;
 use crate::source::{FileId, Span};
 
 /// Text and its origin.
@@ -43,11 +44,6 @@ impl GluedText {
         &self.text
     }
 
-    /// Makes the text itself, if its origin is of no more interest.
-    pub(super) fn into_text(self) -> String {
-        self.text
-    }
-
     /// Where a range of the text stands in the file: from the origin of its first byte to the origin of its last.
     pub(super) fn span(&self, range: Range<usize>) -> Span {
         let start = self.origin(range.start);
@@ -72,6 +68,22 @@ impl GluedText {
             part.pieces.push((0, self.origin(range.start)));
         }
         part
+    }
+
+    /// The part as a word of an instruction.
+    pub(super) fn word(&self, range: Range<usize>) -> Word {
+        Word {
+            text: self.text[range.clone()].to_owned(),
+            span: self.span(range),
+        }
+    }
+
+    /// All of it as a word of an instruction.
+    pub(super) fn into_word(self) -> Word {
+        Word {
+            span: self.whole(),
+            text: self.text,
+        }
     }
 
     /// Appends a part of another text, which must come from the same file.

@@ -29,8 +29,6 @@ pub(super) struct Lines {
     pub(super) logical: GluedText,
     /// Empty lines inside it.
     pub(super) empty_lines: Vec<Span>,
-    /// Where its last line ends, the line end not included.
-    pub(super) end: usize,
 }
 
 /// Reads the statement at an offset of a file; gives it and the offset of the next one.
@@ -58,14 +56,10 @@ pub(super) fn statement(file: &SourceFile, at: usize, escape: char) -> (Statemen
 fn lines(file: &SourceFile, pair: Pair<'_, Rule>, at: usize) -> Lines {
     let mut glued = GluedText::new(file.id());
     let mut empty_lines = Vec::new();
-    let mut end = at;
     for token in pair.into_inner() {
         let place = range(&token, at);
         match token.as_rule() {
-            Rule::fragment => {
-                end = place.end;
-                glued.push(token.as_str(), place.start);
-            }
+            Rule::fragment => glued.push(token.as_str(), place.start),
             Rule::empty_line => empty_lines.push(file.span(place)),
             _ => {}
         }
@@ -73,7 +67,6 @@ fn lines(file: &SourceFile, pair: Pair<'_, Rule>, at: usize) -> Lines {
     Lines {
         logical: glued.trimmed(),
         empty_lines,
-        end,
     }
 }
 
