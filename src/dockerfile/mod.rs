@@ -8,7 +8,7 @@
 pub mod ast;
 mod csv;
 pub mod directive;
-pub mod dump;
+mod dump;
 mod duration;
 mod glued;
 mod grammar;
@@ -22,4 +22,5 @@ mod parse;
 pub mod word;
 
 pub use self::ast::Dockerfile;
+pub use self::dump::dump;
 pub use self::parse::{Parsed, parse, parse_trigger};
