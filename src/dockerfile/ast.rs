@@ -120,6 +120,24 @@ pub enum InstructionKind {
     Workdir(Word),
 }
 
+impl InstructionKind {
+    /// The heredocs in it, in order.
+    #[must_use]
+    pub fn heredocs(&self) -> Vec<&Heredoc> {
+        match self {
+            Self::Add(add) => add.sources.iter().filter_map(CopySource::heredoc).collect(),
+            Self::Copy(copy) => copy
+                .sources
+                .iter()
+                .filter_map(CopySource::heredoc)
+                .collect(),
+            Self::Run(run) => run.command.heredocs().iter().collect(),
+            Self::Onbuild(onbuild) => onbuild.inner.kind.heredocs(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// `FROM [--platform=P] IMAGE [AS NAME]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FromInstruction {
@@ -291,6 +309,17 @@ pub enum CopySource {
     Path(Word),
     /// A file with the content of a heredoc.
     Heredoc(Heredoc),
+}
+
+impl CopySource {
+    /// The heredoc, if it is one.
+    #[must_use]
+    pub const fn heredoc(&self) -> Option<&Heredoc> {
+        match self {
+            Self::Path(_) => None,
+            Self::Heredoc(heredoc) => Some(heredoc),
+        }
+    }
 }
 
 /// `COPY`

@@ -1,38 +1,26 @@
 //! Text of a Dockerfile to its syntax tree, and the expansion of words. No I/O.
+//!
+//! ```text
+//! text ─lower (grammar/)─▶ statements, words ─instruction/─▶ typed instructions ─parse─▶ ast::Dockerfile + diagnostics
+//! ```
+//! The tree is what the author wrote. Values are expanded later, with [`word::expand`], by whoever knows the variables.
 
 pub mod ast;
+mod csv;
 pub mod directive;
+mod dump;
+mod duration;
+mod glued;
+mod grammar;
+mod heredoc;
+mod instruction;
+mod json;
+mod keyword;
+mod lower;
 pub mod mount;
+mod parse;
 pub mod word;
 
-use crate::source::{Diagnostic, FileId, SourceFile};
-
-pub use ast::Dockerfile;
-
-/// What became of a file.
-#[derive(Clone, Debug)]
-pub struct Parsed {
-    /// The tree; absent if there is any error among the diagnostics.
-    pub dockerfile: Option<Dockerfile>,
-    /// Mistakes and warnings in the order of their places.
-    pub diagnostics: Vec<Diagnostic>,
-}
-
-/// Parses a Dockerfile. Finds as many mistakes in one run as it can.
-#[must_use]
-pub fn parse(file: &SourceFile) -> Parsed {
-    let _ = file;
-    Parsed {
-        dockerfile: None,
-        diagnostics: Vec::new(),
-    }
-}
-
-/// Parses the text of an `ONBUILD` trigger that an image carries: one instruction, with the default escape character.
-///
-/// # Errors
-/// The text is not one instruction, or is one that a trigger cannot be. The diagnostics name places in `file`.
-pub fn parse_trigger(file: &SourceFile) -> Result<ast::Instruction, Vec<Diagnostic>> {
-    let _: FileId = file.id();
-    Err(Vec::new())
-}
+pub use self::ast::Dockerfile;
+pub use self::dump::dump;
+pub use self::parse::{Parsed, parse, parse_trigger};

@@ -173,12 +173,19 @@ impl SourceFile {
     /// Byte range of a line, counted from 1, without its line end; empty past the end.
     #[must_use]
     pub fn line_range(&self, line: usize) -> Range<usize> {
+        let range = self.physical_line(line);
+        range.start..range.start + self.text[range].trim_end_matches('\r').len()
+    }
+
+    /// As [`SourceFile::line_range`], but a carriage return before the line feed is part of the line.
+    #[must_use]
+    pub fn physical_line(&self, line: usize) -> Range<usize> {
         let start_of = |line: usize| self.line_starts.get(line).map(|&start| start as usize);
         let Some(start) = line.checked_sub(1).and_then(start_of) else {
             return self.text.len()..self.text.len();
         };
         let end = start_of(line).unwrap_or(self.text.len());
-        start..start + self.text[start..end].trim_end_matches(['\r', '\n']).len()
+        start..start + self.text[start..end].trim_end_matches('\n').len()
     }
 
     /// How many lines there are; a line end at the very end does not begin another line.

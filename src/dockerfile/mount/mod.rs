@@ -1,5 +1,10 @@
 //! `RUN --mount`: the fields as written, and the typed mount that they make once their values are expanded.
 
+mod resolve;
+mod spec;
+
+pub use self::resolve::resolve;
+pub(super) use self::spec::parse;
 use super::ast::Word;
 use super::word::ExpandError;
 use crate::source::{Span, Spanned};
@@ -128,17 +133,13 @@ pub enum MountError {
     },
 }
 
-/// Makes a typed mount of a spec. `expand` expands one value in the environment of the instruction.
-///
-/// # Errors
-/// A value that cannot be expanded, or fields that do not make a mount.
-pub fn resolve(
-    spec: &MountSpec,
-    expand: &mut dyn FnMut(&Word) -> Result<String, ExpandError>,
-) -> Result<Mount, MountError> {
-    let _ = expand;
-    Err(MountError::Invalid {
-        message: "not read yet".to_owned(),
-        span: spec.span,
-    })
+impl MountError {
+    /// Where it is wrong.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        match self {
+            Self::Expand(error) => error.span,
+            Self::Invalid { span, .. } => *span,
+        }
+    }
 }

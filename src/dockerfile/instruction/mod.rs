@@ -1,0 +1,278 @@
+//! From the pieces of one instruction to its typed form, and what can be wrong with it.
+//!
+//! An instruction is checked by itself here; what depends on other instructions is checked where the tree is put
+//! together or planned.
+
+mod assignments;
+mod command;
+mod copy;
+mod flags;
+mod from;
+mod healthcheck;
+mod run;
+mod simple;
+
+use self::flags::Flags;
+use super::ast::{
+    FromInstruction, Heredoc, Instruction, InstructionKind, OnbuildInstruction, Word,
+};
+use super::glued::GluedText;
+use super::keyword::{Keyword, did_you_mean};
+use super::lower::{HeredocMarker, LineParts, heredoc_markers, line_parts};
+use super::{heredoc, json};
+use crate::source::{Diagnostic, SourceFile, Spanned};
+
+/// What an instruction turned out to be.
+#[derive(Debug)]
+pub(super) enum Lowered {
+    From(FromInstruction),
+    Other(InstructionKind),
+}
+
+/// The result of lowering an instruction.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) lowered: Result<Lowered, Diagnostic>,
+    /// The keyword as written.
+    pub(super) keyword: Spanned<String>,
+    /// Where the last line of the instruction ends, heredocs included.
+    pub(super) end: usize,
+    /// Where the next statement begins.
+    pub(super) next: usize,
+}
+
+/// The pieces of an instruction whose flags are not yet checked.
+#[derive(Debug)]
+struct Parts {
+    keyword: Keyword,
+    flags: Vec<GluedText>,
+    arguments: GluedText,
+    /// The elements, if the arguments are a JSON array.
+    json: Option<Vec<Word>>,
+    markers: Vec<HeredocMarker>,
+    heredocs: Vec<Heredoc>,
+    escape: char,
+}
+
+/// Lowers the instruction on a logical line that ends at `end`. Heredocs are read from `next` on.
+pub(super) fn lower(
+    file: &SourceFile,
+    line: &GluedText,
+    escape: char,
+    end: usize,
+    next: usize,
+) -> Outcome {
+    let LineParts {
+        keyword,
+        flags,
+        arguments,
+    } = line_parts(line, escape);
+    let written = keyword.into_word();
+    let mut outcome = Outcome {
+        lowered: Err(unknown(&written)),
+        keyword: Spanned::new(written.text, written.span),
+        end,
+        next,
+    };
+    let Some(keyword) = Keyword::find(&outcome.keyword.value) else {
+        return outcome;
+    };
+    if keyword == Keyword::Onbuild {
+        return onbuild(file, &flags, &arguments, escape, outcome);
+    }
+    let mut parts = Parts {
+        keyword,
+        flags,
+        arguments,
+        json: None,
+        markers: Vec::new(),
+        heredocs: Vec::new(),
+        escape,
+    };
+    outcome.lowered = match parts.read_arguments(file, &mut outcome) {
+        Ok(()) => parts.lower(),
+        Err(diagnostic) => Err(diagnostic),
+    };
+    if let Err(diagnostic) = &mut outcome.lowered
+        && diagnostic.labels.is_empty()
+    {
+        *diagnostic = diagnostic.clone().at(line.whole(), "");
+    }
+    outcome
+}
+
+fn unknown(written: &Word) -> Diagnostic {
+    let suggestion = did_you_mean(&written.text, Keyword::ALL.map(|(name, _)| name));
+    let message = format!("unknown instruction: {}{suggestion}", written.text);
+    Diagnostic::error("unknown-instruction", message).at(written.span, "")
+}
+
+impl Parts {
+    /// Finds out which form the arguments have, and reads the heredocs that they announce.
+    fn read_arguments(
+        &mut self,
+        file: &SourceFile,
+        outcome: &mut Outcome,
+    ) -> Result<(), Diagnostic> {
+        use Keyword::{Add, Cmd, Copy, Entrypoint, Run, Shell, Volume};
+        if matches!(
+            self.keyword,
+            Add | Cmd | Copy | Entrypoint | Run | Shell | Volume
+        ) {
+            self.json = json::array(&self.arguments)?;
+        }
+        if self.json.is_some() || !self.keyword.takes_heredocs() {
+            return Ok(());
+        }
+        self.markers = heredoc_markers(self.arguments.text());
+        if self.markers.is_empty() {
+            return Ok(());
+        }
+        let bodies = heredoc::read(file, &self.arguments, &self.markers, outcome.next)
+            .inspect_err(|_| {
+                // Whatever follows is the body of the heredoc.
+                outcome.next = file.text().len();
+            })?;
+        (outcome.end, outcome.next) = (bodies.end, bodies.next);
+        self.heredocs = bodies.heredocs;
+        Ok(())
+    }
+
+    fn lower(mut self) -> Result<Lowered, Diagnostic> {
+        let mut flags = self.check_flags()?;
+        Ok(Lowered::Other(match self.keyword {
+            Keyword::Add => InstructionKind::Add(copy::add(self, flags)?),
+            Keyword::Arg => InstructionKind::Arg(assignments::arg(&self)?),
+            Keyword::Cmd => InstructionKind::Cmd(command::command(&mut self)),
+            Keyword::Copy => InstructionKind::Copy(copy::copy(self, flags)?),
+            Keyword::Entrypoint => InstructionKind::Entrypoint(command::command(&mut self)),
+            Keyword::Env => InstructionKind::Env(assignments::assignments(&self)?),
+            Keyword::Expose => InstructionKind::Expose(simple::words(&self)?),
+            Keyword::From => return Ok(Lowered::From(from::from(&self, &mut flags)?)),
+            Keyword::Healthcheck => InstructionKind::Healthcheck(healthcheck::healthcheck(&self)?),
+            Keyword::Label => InstructionKind::Label(assignments::assignments(&self)?),
+            Keyword::Maintainer => InstructionKind::Maintainer(simple::one(self)?.text),
+            // Handled before the arguments were read.
+            Keyword::Onbuild => return Err(chained()),
+            Keyword::Run => InstructionKind::Run(run::run(self, flags)?),
+            Keyword::Shell => InstructionKind::Shell(command::shell(self)?),
+            Keyword::Stopsignal => InstructionKind::Stopsignal(simple::one(self)?),
+            Keyword::User => InstructionKind::User(simple::one(self)?),
+            Keyword::Volume => InstructionKind::Volume(simple::volume(self)?),
+            Keyword::Workdir => InstructionKind::Workdir(simple::one(self)?),
+        }))
+    }
+
+    /// The flags, checked. `ARG` and `STOPSIGNAL` ignore theirs, and `HEALTHCHECK` looks at them only after its arguments.
+    fn check_flags(&self) -> Result<Flags, Diagnostic> {
+        match self.keyword {
+            Keyword::Arg | Keyword::Stopsignal | Keyword::Healthcheck => Ok(Flags::default()),
+            keyword => Flags::check(keyword, &self.flags),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        self.keyword.name()
+    }
+}
+
+/// `ONBUILD`: the instruction in it is lowered like any other, and its text is kept.
+fn onbuild(
+    file: &SourceFile,
+    flags: &[GluedText],
+    arguments: &GluedText,
+    escape: char,
+    mut outcome: Outcome,
+) -> Outcome {
+    let inner = match check_trigger(flags, arguments, escape) {
+        Ok(()) => lower(file, arguments, escape, outcome.end, outcome.next),
+        Err(diagnostic) => {
+            let place = outcome.keyword.span.to(arguments.whole());
+            outcome.lowered = Err(if diagnostic.labels.is_empty() {
+                diagnostic.at(place, "")
+            } else {
+                diagnostic
+            });
+            return outcome;
+        }
+    };
+    (outcome.end, outcome.next) = (inner.end, inner.next);
+    let kind = match inner.lowered {
+        Ok(Lowered::Other(kind)) => kind,
+        Ok(Lowered::From(_)) => {
+            outcome.lowered = Err(not_a_trigger("FROM").at(arguments.whole(), ""));
+            return outcome;
+        }
+        Err(diagnostic) => {
+            outcome.lowered = Err(diagnostic);
+            return outcome;
+        }
+    };
+    let mut text = arguments.text().to_owned();
+    for heredoc in kind.heredocs() {
+        text.push('\n');
+        text.push_str(&heredoc.body);
+        text.push_str(&heredoc.name);
+    }
+    let instruction = Instruction {
+        span: arguments.whole().to(file.span(inner.end..inner.end)),
+        keyword: inner.keyword,
+        text: arguments.text().to_owned(),
+        comments: Vec::new(),
+        kind,
+    };
+    outcome.lowered = Ok(Lowered::Other(InstructionKind::Onbuild(
+        OnbuildInstruction {
+            text,
+            inner: Box::new(instruction),
+        },
+    )));
+    outcome
+}
+
+/// Whether an instruction can be a trigger, as far as its keyword says.
+fn check_trigger(
+    flags: &[GluedText],
+    arguments: &GluedText,
+    escape: char,
+) -> Result<(), Diagnostic> {
+    Flags::check(Keyword::Onbuild, flags)?;
+    if arguments.text().is_empty() {
+        return Err(at_least_one("ONBUILD"));
+    }
+    let keyword = line_parts(arguments, escape).keyword.into_word();
+    match Keyword::find(&keyword.text) {
+        Some(keyword) => {
+            allowed_as_trigger(keyword).map_err(|diagnostic| diagnostic.at(arguments.whole(), ""))
+        }
+        None => Ok(()),
+    }
+}
+
+/// # Errors
+/// The instruction cannot be a trigger. The diagnostic has no place yet.
+pub(super) fn allowed_as_trigger(keyword: Keyword) -> Result<(), Diagnostic> {
+    match keyword {
+        Keyword::Onbuild => Err(chained()),
+        Keyword::From | Keyword::Maintainer => Err(not_a_trigger(keyword.name())),
+        _ => Ok(()),
+    }
+}
+
+fn chained() -> Diagnostic {
+    Diagnostic::error(
+        "bad-trigger",
+        "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed",
+    )
+}
+
+fn not_a_trigger(name: &str) -> Diagnostic {
+    Diagnostic::error(
+        "bad-trigger",
+        format!("{name} isn't allowed as an ONBUILD trigger"),
+    )
+}
+
+fn at_least_one(name: &str) -> Diagnostic {
+    Diagnostic::error("arity", format!("{name} requires at least one argument"))
+}
