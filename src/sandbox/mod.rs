@@ -1,1 +1,39 @@
 //! One RUN in namespaces: a specification as data, and the child that interprets it.
+//!
+//! The caller fills a [`SandboxSpec`] and hands it to a [`StepRunner`]. The parent turns the spec into a list of set-up
+//! operations (`setup`, pure), starts the builder's own executable again and sends it the list (`parent`); the child, which is
+//! single-threaded by construction, makes the namespaces, interprets the list and executes the command (`init`).
+//! Nothing here knows a Dockerfile, a layer's content or a cache key.
+
+mod cancel;
+mod error;
+mod outcome;
+mod parent;
+mod spec;
+
+pub use cancel::Cancel;
+pub use error::{ExecFailure, ExecProblem, Operation, SandboxError, SetupFailure, SpecProblem};
+pub use outcome::{Exit, Resources, RunOutcome};
+pub use parent::NativeRunner;
+pub use spec::{
+    DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, Environment, FileContent, IdMap, IdMaps, LimitedResource,
+    Mount, MountKind, Network, OverlayView, SandboxSpec, Security, Ulimit, UpperDirectories, User,
+};
+
+/// Runs one step to its end.
+pub trait StepRunner: Send + Sync {
+    /// Runs the command of `spec` and hands its output, standard output and error in the order they were written, to
+    /// `output` as it comes. Blocks until every process of the step is gone.
+    ///
+    /// After it returns, `upper` of the root file system holds the changes and nothing of the sandbox's own. They
+    /// are not synced: whoever keeps them syncs them.
+    ///
+    /// # Errors
+    /// When the step could not be run to its end. A command that returned non-zero is an outcome.
+    fn run(
+        &self,
+        spec: &SandboxSpec,
+        output: &mut dyn FnMut(&[u8]),
+        cancel: &Cancel,
+    ) -> Result<RunOutcome, SandboxError>;
+}
