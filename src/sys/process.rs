@@ -15,14 +15,19 @@ use rustix::thread::UnshareFlags;
 pub struct SingleThreaded(PhantomData<*const ()>);
 
 impl SingleThreaded {
-    /// Looks at the number of threads: `None` if there are more than one, or if `/proc` does not say.
+    /// Begins a process that has one thread and owns nothing yet: closes every descriptor but the standard three, whatever
+    /// it was started with. Whoever holds the evidence starts no threads.
     ///
-    /// Whoever holds the evidence starts no threads.
-    #[must_use]
-    pub fn check() -> Option<Self> {
+    /// # Errors
+    /// `BUSY` if there are more threads, or if `/proc` does not say; `NOSYS` before Linux 5.9.
+    pub fn begin() -> Result<Self> {
         // A directory has two links and one for each directory in it: here one a thread.
-        let tasks = rustix::fs::stat("/proc/self/task").ok()?;
-        (tasks.st_nlink == 3).then_some(Self(PhantomData))
+        let tasks = rustix::fs::stat("/proc/self/task")?;
+        if tasks.st_nlink != 3 {
+            return Err(Errno::BUSY);
+        }
+        close_range(3, 0)?;
+        Ok(Self(PhantomData))
     }
 }
 
@@ -101,19 +106,16 @@ pub fn redirect(source: BorrowedFd<'_>, standard: Standard) -> Result<()> {
 /// Marks all descriptors from `first` on as not for the next program.
 ///
 /// # Errors
-/// `NOSYS` before Linux 5.11.
+/// `INVAL` before Linux 5.11.
 pub fn close_on_exec_from(first: RawFd) -> Result<()> {
+    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+fn close_range(first: RawFd, flags: libc::c_uint) -> Result<()> {
     let first = u32::try_from(first).map_err(|_negative| Errno::INVAL)?;
-    // SAFETY: needed because no safe crate offers close_range. It holds because the call only sets flags: every descriptor
-    // stays open and with its owner.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            first,
-            u32::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    };
+    // SAFETY: needed because no safe crate offers close_range. It holds because both callers keep ownership intact: one only
+    // marks descriptors, the other runs when none has an owner yet.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) };
     if result == 0 {
         Ok(())
     } else {
@@ -137,10 +139,21 @@ pub fn unshare_namespaces(namespaces: UnshareFlags) -> Result<()> {
 /// A Rust program ignores `SIGPIPE`, and ignored signals stay ignored in the next program; so does what the builder itself
 /// was started with (`nohup`).
 pub fn reset_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: needed because no safe crate sets signal actions. It holds because no handler is installed, only the default;
-        // numbers that may not be changed (KILL, STOP, the C library's own) are refused without effect.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // The kernel's `struct sigaction`: handler, flags, restorer, mask, all zero for the default action.
+    let default = [0_u64; 4];
+    for signal in 1..=64 {
+        // SAFETY: needed because no safe crate sets signal actions, and the C library refuses the two signals that it keeps for
+        // itself. It holds because no handler is installed, only the default, from a structure that is as large as the
+        // kernel's; the two signals that may not be changed (KILL, STOP) are refused without effect.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                ptr::null::<u64>(),
+                8_usize,
+            )
+        };
     }
     // SAFETY: needed because a zeroed set is handed to the C library. It holds because `sigset_t` is plain bits that
     // `sigemptyset` initialises, and the old mask is not asked for.
@@ -228,7 +241,7 @@ mod tests {
     #[test]
     fn a_process_with_more_threads_gets_no_evidence() {
         // The test harness runs each test on a thread of its own beside the main one.
-        assert!(SingleThreaded::check().is_none());
+        assert_eq!(SingleThreaded::begin().unwrap_err(), Errno::BUSY);
     }
 
     #[test]

@@ -20,10 +20,11 @@ use crate::sys::process::{self, Fork, SingleThreaded, Standard};
 
 /// Does the child's work. The code tells the builder something only if no report could be sent.
 pub(super) fn run() -> ExitCode {
-    let Ok(control) = take_control_socket() else {
+    let begin = || Ok::<_, Errno>((SingleThreaded::begin()?, take_control_socket()?));
+    let Ok((evidence, control)) = begin() else {
         return ExitCode::from(3);
     };
-    let Err(failure) = supervise(&control) else {
+    let Err(failure) = supervise(&evidence, &control) else {
         return ExitCode::SUCCESS;
     };
     match send(control.as_fd(), &Report::Failed(failure)) {
@@ -49,17 +50,13 @@ fn null_device() -> Result<OwnedFd, Errno> {
     )
 }
 
-fn supervise(control: &OwnedFd) -> Result<(), SetupFailure> {
-    use Operation::{CloseDescriptors, Detach, Fork as Start, ReceiveSetup, TieToParent, Unshare};
+fn supervise(evidence: &SingleThreaded, control: &OwnedFd) -> Result<(), SetupFailure> {
+    use Operation::{Detach, Fork as Start, ReceiveSetup, TieToParent, Unshare};
     // The builder's thread waits in `run` all the time, so its end is the builder's end.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(failed(TieToParent, ""))?;
-    process::close_on_exec_from(3).map_err(failed(CloseDescriptors, ""))?;
     // Keys that are pressed at the builder's terminal are for the builder.
     rustix::process::setsid().map_err(failed(Detach, ""))?;
-    let evidence = SingleThreaded::check()
-        .ok_or(Errno::BUSY)
-        .map_err(failed(Start, ""))?;
     let program: Program = handshake::receive(control.as_fd()).map_err(failed(ReceiveSetup, ""))?;
 
     if let Some(ids) = &program.namespaces.user {
@@ -73,7 +70,7 @@ fn supervise(control: &OwnedFd) -> Result<(), SetupFailure> {
     let supervisor =
         rustix::process::pidfd_open(own_id, PidfdFlags::empty()).map_err(failed(Start, ""))?;
 
-    match process::fork(&evidence).map_err(failed(Start, ""))? {
+    match process::fork(evidence).map_err(failed(Start, ""))? {
         Fork::Child => {
             drop(stubs_in);
             let inherited = Inherited {
@@ -81,7 +78,7 @@ fn supervise(control: &OwnedFd) -> Result<(), SetupFailure> {
                 stubs: stubs_out,
                 supervisor,
             };
-            pid1::run(&evidence, program, inherited)
+            pid1::run(evidence, program, inherited)
         }
         Fork::Parent(child) => {
             drop((stubs_out, supervisor));
