@@ -1,3 +1,13 @@
 //! The `builder` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+use builder::sandbox::init;
+
+fn main() -> ExitCode {
+    // Before anything else: the child of a sandbox has to stay single-threaded.
+    if init::is_init(std::env::args_os()) {
+        return init::run_init();
+    }
+    ExitCode::SUCCESS
+}

@@ -7,8 +7,11 @@
 
 mod cancel;
 mod error;
+mod handshake;
+pub mod init;
 mod outcome;
 mod parent;
+mod setup;
 mod spec;
 
 pub use cancel::Cancel;

@@ -1,1 +1,3 @@
-//! Whole builds, in the sandbox.
+//! Whole builds in the sandbox, and the sandbox itself: what needs root or user namespaces.
+
+mod sandbox;

@@ -1,0 +1,144 @@
+//! The first process of the child: makes the process namespace, waits for PID 1, kills it when the builder asks or dies, and
+//! removes the mount points that the set-up had to make.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
+use rustix::thread::UnshareFlags;
+
+use super::super::handshake::{self, Report};
+use super::super::setup::{Program, SingleIds};
+use super::super::{Exit, IdMap, Operation, SetupFailure};
+use super::pid1::{self, Inherited};
+use super::stubs::Stubs;
+use super::{failed, stubs};
+use crate::sys::process::{self, Fork, SingleThreaded, Standard};
+
+/// Does the child's work. The code tells the builder something only if no report could be sent.
+pub(super) fn run() -> ExitCode {
+    let begin = || Ok::<_, Errno>((SingleThreaded::begin()?, take_control_socket()?));
+    let Ok((evidence, control)) = begin() else {
+        return ExitCode::from(3);
+    };
+    let Err(failure) = supervise(&evidence, &control) else {
+        return ExitCode::SUCCESS;
+    };
+    match send(control.as_fd(), &Report::Failed(failure)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_gone) => ExitCode::from(4),
+    }
+}
+
+/// The control socket comes as standard input; the command gets an empty one in its place.
+fn take_control_socket() -> Result<OwnedFd, Errno> {
+    let control = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3)?;
+    let null = null_device()?;
+    process::redirect(null.as_fd(), Standard::Input)?;
+    Ok(control)
+}
+
+fn null_device() -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(
+        CWD,
+        "/dev/null",
+        OFlags::RDWR | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+}
+
+fn supervise(evidence: &SingleThreaded, control: &OwnedFd) -> Result<(), SetupFailure> {
+    use Operation::{Detach, Fork as Start, ReceiveSetup, TieToParent, Unshare};
+    // The builder's thread waits in `run` all the time, so its end is the builder's end.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(failed(TieToParent, ""))?;
+    // Keys that are pressed at the builder's terminal are for the builder.
+    rustix::process::setsid().map_err(failed(Detach, ""))?;
+    let program: Program = handshake::receive(control.as_fd()).map_err(failed(ReceiveSetup, ""))?;
+
+    if let Some(ids) = &program.namespaces.user {
+        process::unshare_namespaces(UnshareFlags::NEWUSER).map_err(failed(Unshare, ""))?;
+        map_ids(ids)?;
+    }
+    process::unshare_namespaces(UnshareFlags::NEWPID).map_err(failed(Unshare, ""))?;
+    let (stubs_in, stubs_out) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed(Start, ""))?;
+    let own_id = rustix::process::getpid();
+    let supervisor =
+        rustix::process::pidfd_open(own_id, PidfdFlags::empty()).map_err(failed(Start, ""))?;
+
+    match process::fork(evidence).map_err(failed(Start, ""))? {
+        Fork::Child => {
+            drop(stubs_in);
+            let inherited = Inherited {
+                control: control.as_fd(),
+                stubs: stubs_out,
+                supervisor,
+            };
+            pid1::run(evidence, program, inherited)
+        }
+        Fork::Parent(child) => {
+            drop((stubs_out, supervisor));
+            release_output().map_err(failed(Operation::Redirect, ""))?;
+            // Comes at the end of the set-up, also of one that failed.
+            let stubs: Stubs = handshake::receive(stubs_in.as_fd()).unwrap_or_default();
+            let exit = wait_for(child, control.as_fd()).map_err(failed(Start, ""))?;
+            if exit != Exit::Code(0) {
+                // The builder may be gone, which is one of the reasons for being here.
+                let _unused = send(control.as_fd(), &Report::Lost(exit));
+            }
+            stubs::remove(&program.upper, &stubs)
+        }
+    }
+}
+
+/// Only processes of the step hold the output pipe, so that its end is their end.
+fn release_output() -> Result<(), Errno> {
+    let null = null_device()?;
+    process::redirect(null.as_fd(), Standard::Output)?;
+    process::redirect(null.as_fd(), Standard::Error)
+}
+
+/// Waits for PID 1. The builder says nothing after the program: whatever happens on its socket asks for the end.
+fn wait_for(child: Pid, control: BorrowedFd<'_>) -> Result<Exit, Errno> {
+    let handle = rustix::process::pidfd_open(child, PidfdFlags::empty())?;
+    let mut events = [
+        PollFd::new(&handle, PollFlags::IN),
+        PollFd::new(&control, PollFlags::IN),
+    ];
+    retry_on_intr(|| poll(&mut events, None))?;
+    if events[0].revents().is_empty() {
+        // The end of PID 1 is the end of everything in its namespace.
+        rustix::process::pidfd_send_signal(&handle, Signal::KILL)?;
+    }
+    let status = retry_on_intr(|| rustix::process::waitpid(Some(child), WaitOptions::empty()))?;
+    let status = status.map(|(_pid, status)| status);
+    Ok(status.map_or(Exit::Code(-1), pid1::exit_of))
+}
+
+/// A process may map its own ids by itself, if it gives up setting groups.
+fn map_ids(ids: &SingleIds) -> Result<(), SetupFailure> {
+    let line = |map: &IdMap| format!("{} {} {}", map.inside, map.outside, map.count);
+    let files = [
+        ("/proc/self/setgroups", "deny".to_owned()),
+        ("/proc/self/uid_map", line(&ids.uid)),
+        ("/proc/self/gid_map", line(&ids.gid)),
+    ];
+    for (path, content) in files {
+        let write = || {
+            let file =
+                rustix::fs::openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+            rustix::io::write(&file, content.as_bytes())
+        };
+        write().map_err(failed(Operation::MapIds, path))?;
+    }
+    Ok(())
+}
+
+/// Sends a report to the builder.
+pub(super) fn send(control: BorrowedFd<'_>, report: &Report) -> Result<(), Errno> {
+    handshake::send(control, &handshake::encode(report)?)
+}

@@ -1,0 +1,188 @@
+//! What the sandbox's child is told to do: a list of operations, computed from the spec.
+//!
+//! Pure: nothing here touches the system, so that a set-up can be printed, compared and tested. The child (`init`) interprets
+//! the list in order and decides nothing.
+
+mod compile;
+mod kernel_paths;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::spec::path_bytes;
+use super::{Environment, FileContent, IdMap, OverlayView, Ulimit, UpperDirectories, User};
+
+pub(super) use compile::compile;
+
+/// Everything the child is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Program {
+    /// The namespaces that PID 1 lives in.
+    pub(super) namespaces: Namespaces,
+    /// Where changes land; mount points that were made for the set-up are removed from here.
+    #[serde(with = "path_bytes")]
+    pub(super) upper: PathBuf,
+    /// What PID 1 does, in order.
+    pub(super) setup: Vec<SetupOp>,
+    /// What is executed, as whom.
+    pub(super) command: Command,
+}
+
+/// Which namespaces to make; mount, process, host name, IPC and cgroup namespaces always.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Namespaces {
+    /// A network of its own.
+    pub(super) network: bool,
+    /// Users of its own: one user and one group.
+    pub(super) user: Option<SingleIds>,
+}
+
+/// The one user and the one group of a user namespace.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct SingleIds {
+    pub(super) uid: IdMap,
+    pub(super) gid: IdMap,
+}
+
+/// The command and the credentials that it gets.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Command {
+    pub(super) argv: Vec<String>,
+    pub(super) env: Environment,
+    pub(super) cwd: String,
+    pub(super) user: User,
+    /// Whether supplementary groups can be set: not in a namespace of one group.
+    pub(super) set_groups: bool,
+    pub(super) capabilities: Capabilities,
+    pub(super) limits: Vec<Ulimit>,
+}
+
+/// Which capabilities a command can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Capabilities {
+    /// The default set, for root; none in force for others, who can gain these through set-user-id programs.
+    Default,
+    /// All that the builder has, for everybody.
+    All,
+}
+
+/// One operation of the set-up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum SetupOp {
+    /// Cut the mounts off from the machine's: nothing that follows is seen outside.
+    PrivateMounts,
+    /// Name the host.
+    Hostname(String),
+    /// Bring up the loopback interface.
+    RaiseLoopback,
+    /// Mount the root file system, and a stage beside it: memory for files and views in the making.
+    Root(Overlay),
+    /// Mount something at a path of the new root, making the mount point if it is missing.
+    Mount {
+        target: String,
+        source: MountSource,
+        attributes: Attributes,
+    },
+    /// Make a device.
+    Node {
+        path: String,
+        major: u32,
+        minor: u32,
+    },
+    /// Make a symbolic link.
+    Link { path: String, says: String },
+    /// Hide a path of a kernel file system, if it exists.
+    Mask { path: String },
+    /// Make a path of a kernel file system read-only, if it exists.
+    ReadOnly { path: String },
+    /// Make a directory, with those on the way, if it is missing. It stays in the layer.
+    Directory { path: String },
+    /// Make the new root the root, and drop the machine's mounts.
+    Pivot,
+}
+
+/// An overlay, and whether it is mounted inside a user namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Overlay {
+    #[serde(with = "path_bytes::list")]
+    pub(super) lower: Vec<PathBuf>,
+    pub(super) writable: Option<UpperDirectories>,
+    pub(super) user_namespace: bool,
+}
+
+impl Overlay {
+    fn of_root(view: &OverlayView, user_namespace: bool) -> Self {
+        let (upper, work) = (view.upper.clone(), view.work.clone());
+        Self {
+            lower: view.lower.clone(),
+            writable: Some(UpperDirectories { upper, work }),
+            user_namespace,
+        }
+    }
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum MountSource {
+    /// A path of the machine, and a path inside it.
+    Bind {
+        #[serde(with = "path_bytes")]
+        source: PathBuf,
+        sub_path: String,
+    },
+    /// A path inside an overlay.
+    View { overlay: Overlay, sub_path: String },
+    /// One file in memory.
+    File {
+        content: FileContent,
+        mode: u32,
+        uid: u32,
+        gid: u32,
+    },
+    /// A file system that the kernel makes: kind and options.
+    Kernel {
+        kind: String,
+        options: Vec<(String, String)>,
+    },
+}
+
+/// What a mount does not allow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Attributes {
+    pub(super) read_only: bool,
+    pub(super) no_suid: bool,
+    pub(super) no_devices: bool,
+    pub(super) no_execution: bool,
+}
+
+impl Attributes {
+    /// Everything allowed.
+    const NONE: Self = Self {
+        read_only: false,
+        no_suid: false,
+        no_devices: false,
+        no_execution: false,
+    };
+    /// Data only: no programs, no devices.
+    const DATA: Self = Self {
+        read_only: false,
+        no_suid: true,
+        no_devices: true,
+        no_execution: true,
+    };
+
+    const fn with_read_only(self, read_only: bool) -> Self {
+        Self { read_only, ..self }
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for op in &self.setup {
+            writeln!(formatter, "{op:?}")?;
+        }
+        writeln!(formatter, "{:?}", self.command)
+    }
+}
