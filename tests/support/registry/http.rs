@@ -214,7 +214,10 @@ async fn write_answer(
         // Until the client has had enough.
         stream.read_u8().await?;
     }
-    Ok(!matches!(delivery, Delivery::BreakAfter(_) | Delivery::StallAfter(_)))
+    Ok(!matches!(
+        delivery,
+        Delivery::BreakAfter(_) | Delivery::StallAfter(_)
+    ))
 }
 
 fn phrase(status: u16) -> &'static str {

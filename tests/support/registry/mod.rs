@@ -229,7 +229,11 @@ impl FakeRegistry {
         let (repository, _) = name.rsplit_once(':').unwrap();
         let (config_type, layer_type, manifest_type) = if image.docker {
             let layer = media_type::DOCKER_LAYER_GZIP;
-            (media_type::DOCKER_CONFIG, layer, media_type::DOCKER_MANIFEST)
+            (
+                media_type::DOCKER_CONFIG,
+                layer,
+                media_type::DOCKER_MANIFEST,
+            )
         } else {
             let layer = media_type::OCI_LAYER_GZIP;
             (media_type::OCI_CONFIG, layer, media_type::OCI_MANIFEST)
@@ -252,8 +256,7 @@ impl FakeRegistry {
             layers: layers.collect(),
             annotations: BTreeMap::new(),
         };
-        let mut document: serde_json::Value =
-            serde_json::from_slice(&manifest.to_bytes()).unwrap();
+        let mut document: serde_json::Value = serde_json::from_slice(&manifest.to_bytes()).unwrap();
         document["mediaType"] = manifest_type.into();
         self.put_manifest(name, manifest_type, &canonical_json(&document))
     }

@@ -23,7 +23,7 @@ pub(super) struct State {
     pub(super) tokens: BTreeMap<String, BTreeSet<String>>,
     pub(super) refuse_mounts: bool,
     pub(super) host: String,
-    counter: u64,
+    pub(super) counter: u64,
 }
 
 impl State {
@@ -110,7 +110,10 @@ impl State {
         let repository = request
             .path
             .strip_prefix("/v2/")
-            .and_then(|path| path.split_once("/blobs/").or(path.split_once("/manifests/")))
+            .and_then(|path| {
+                path.split_once("/blobs/")
+                    .or(path.split_once("/manifests/"))
+            })
             .map(|(repository, _)| repository);
         let action = match request.method.as_str() {
             "GET" | "HEAD" => "pull",
@@ -139,7 +142,11 @@ impl State {
                     None => format!("http://{}/token", self.host),
                 };
                 let scope = repository.map(|repository| {
-                    let actions = if action == "push" { "pull,push" } else { "pull" };
+                    let actions = if action == "push" {
+                        "pull,push"
+                    } else {
+                        "pull"
+                    };
                     format!(",scope=\"repository:{repository}:{actions}\"")
                 });
                 let scope = scope.unwrap_or_default();
@@ -171,13 +178,22 @@ impl State {
                 .map(|(_, value)| decode(value))
                 .collect()
         };
-        let query = request.target.split_once('?').map_or("", |(_, query)| query);
+        let query = request
+            .target
+            .split_once('?')
+            .map_or("", |(_, query)| query);
         let (shown, wanted) = if request.method == "POST" {
             let token = field(&form, "refresh_token");
-            (token.contains(refresh_token).then_some(true), field(&form, "scope"))
+            (
+                token.contains(refresh_token).then_some(true),
+                field(&form, "scope"),
+            )
         } else {
             let header = request.headers.get("authorization");
-            (header.map(|header| header == authorization), field(query, "scope"))
+            (
+                header.map(|header| header == authorization),
+                field(query, "scope"),
+            )
         };
         let known = match shown {
             Some(true) => true,
@@ -225,7 +241,13 @@ impl State {
         let start = request
             .headers
             .get("range")
-            .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok())
+            .and_then(|range| {
+                range
+                    .strip_prefix("bytes=")?
+                    .strip_suffix('-')?
+                    .parse()
+                    .ok()
+            })
             .filter(|&start: &usize| start < bytes.len());
         let answer = match start {
             Some(start) => Answer::new(206).body(&bytes[start..]).header(
