@@ -10,7 +10,8 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::transport::{
-    self, ContentError, Endpoint, Failure, Outgoing, Request, Scopes, Transport, retry,
+    self, ContentError, DIGEST_HEADER, Endpoint, Failure, Outgoing, Request, Scopes, Transport,
+    retry,
 };
 use super::{RegistryError, upload};
 use crate::oci::{Descriptor, Digest, Reference};
@@ -247,7 +248,7 @@ async fn put_manifest(
     })
     .await?;
     // A registry that stores something else than it was sent would give the name to another image.
-    let stored = answer.header("docker-content-digest");
+    let stored = answer.header(DIGEST_HEADER);
     let expected = Digest::of(&manifest.bytes);
     match stored.and_then(|text| text.parse().ok()) {
         Some(found) if found != expected => Err(ContentError::Digest { expected, found }.into()),

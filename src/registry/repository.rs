@@ -11,7 +11,8 @@ use super::blob::{BlobReader, Pull};
 use super::resolve::Fetched;
 use super::settings::Patience;
 use super::transport::{
-    ContentError, Endpoint, Failure, Outgoing, Request, Scopes, Target, Transport, retry,
+    Answer, ContentError, DIGEST_HEADER, Endpoint, Failure, Outgoing, Request, Scopes, Target,
+    Transport, retry,
 };
 use crate::oci::{BlobError, BlobSource, Descriptor, Digest, media_type};
 
@@ -23,9 +24,6 @@ const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v2+json";
-
-/// The answer header that carries a manifest's digest.
-const DIGEST_HEADER: &str = "docker-content-digest";
 
 /// How often a mirror is tried before the next one, or the registry itself.
 const MIRROR_ATTEMPTS: u32 = 2;
@@ -105,7 +103,8 @@ impl Repository {
         match head {
             Ok(Some(digest)) => Ok(digest),
             // A registry that does not say, or does not know HEAD.
-            Ok(None) | Err(Failure::Status { .. }) => {
+            Ok(None) => Ok(self.manifest(name).await?.descriptor.digest),
+            Err(Failure::Status { status, .. }) if status.is_client_error() => {
                 Ok(self.manifest(name).await?.descriptor.digest)
             }
             Err(failure) => Err(failure),
@@ -162,7 +161,7 @@ impl Repository {
         endpoint: &Endpoint,
         method: Method,
         name: &ManifestName,
-    ) -> Result<super::transport::Answer, Failure> {
+    ) -> Result<Answer, Failure> {
         let repository = endpoint.repository(&self.name);
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(MANIFEST_TYPES));

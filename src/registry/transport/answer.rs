@@ -11,6 +11,9 @@ use super::redact::SafeUrl;
 /// The longest error answer that is read.
 const LONGEST_ERROR: usize = 64 << 10;
 
+/// The header that carries the digest of a manifest.
+pub(in crate::registry) const DIGEST_HEADER: &str = "docker-content-digest";
+
 /// An answer whose body has not been read.
 #[derive(Debug)]
 pub(in crate::registry) struct Answer {

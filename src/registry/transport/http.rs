@@ -132,8 +132,6 @@ impl HttpClients {
             .connect_timeout(self.connect)
             .redirect(redirect::Policy::none())
             .http2_adaptive_window(true)
-            // A blob that was sent through a decoder would not have its digest.
-            .referer(false)
     }
 }
 

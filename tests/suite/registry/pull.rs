@@ -225,12 +225,17 @@ fn troubles_that_do_not_pass_say_how_often_it_was_tried() {
         Effect::Status(503, Vec::new(), "down".to_owned()),
     );
     let reference = registry.reference("lib/app:v1");
-    let error = Caller::default().client.digest_of(&reference).unwrap_err();
+    let caller = Caller::default();
+    let error = caller.client.resolve(&reference, &amd64()).unwrap_err();
     let text = message(&error);
     assert!(
         text.ends_with("answered 503 Service Unavailable: down (after 4 attempts)"),
         "{text}"
     );
+    assert_eq!(registry.count("GET"), 4);
+    assert!(caller.client.digest_of(&reference).is_err());
+    assert_eq!(registry.count("HEAD"), 4);
+    assert_eq!(registry.count("GET"), 4);
 }
 
 #[test]
