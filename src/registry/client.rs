@@ -1,32 +1,43 @@
 //! The blocking façade.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 
-use super::blob::Repository;
-use super::{Fetched, PushRequest, RegistryError, Resolved, Settings};
+use super::repository::{ManifestName, Repository};
+use super::transport::{Endpoint, Failure, Transport};
+use super::{Fetched, PushRequest, RegistryError, Resolved, Settings, push, resolve};
 use crate::oci::{Digest, Platform, Reference};
 
 /// Talks to registries. Cheap to clone; clones share connections and tokens.
 #[derive(Clone, Debug)]
 pub struct Client {
-    settings: Arc<Settings>,
+    transport: Arc<Transport>,
+    endpoints: Arc<Mutex<BTreeMap<EndpointKey, Arc<Endpoint>>>>,
     runtime: Handle,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum EndpointKey {
+    Registry(String),
+    Mirror(String),
+}
+
 impl Client {
-    /// A client that runs its requests on `runtime`, which must have the multi-thread flavour. Nothing is contacted or loaded before it is
-    /// needed.
+    /// A client that runs its requests on `runtime`, which must have the multi-thread flavour. Nothing is contacted or
+    /// loaded before it is needed.
     #[must_use]
     pub fn new(settings: Settings, runtime: Handle) -> Self {
         Self {
-            settings: Arc::new(settings),
+            transport: Arc::new(Transport::new(settings)),
+            endpoints: Arc::default(),
             runtime,
         }
     }
 
-    /// Finds the image that a reference means for a platform; its manifest and config are fetched and verified, its layers are not.
+    /// Finds the image that a reference means for a platform; its manifest and config are fetched and verified, its layers
+    /// are not fetched.
     ///
     /// # Errors
     /// No such image, no access, no answer, or an answer that cannot be used.
@@ -35,17 +46,24 @@ impl Client {
         reference: &Reference,
         platform: &Platform,
     ) -> Result<Resolved, RegistryError> {
-        let _ = (reference, platform);
-        Err(RegistryError::NoReference)
+        let repository = self.repository(reference);
+        self.runtime
+            .block_on(resolve::resolve(&repository, reference, platform))
     }
 
-    /// The digest a reference leads to now, which is that of the index if there is one. A pinned reference is its own answer.
+    /// The digest a reference leads to now, which is that of the index if there is one. A pinned reference is its own
+    /// answer, whether or not the registry has it.
     ///
     /// # Errors
     /// No such reference, no access or no answer.
     pub fn digest_of(&self, reference: &Reference) -> Result<Digest, RegistryError> {
-        let _ = reference;
-        Err(RegistryError::NoReference)
+        if let Some(digest) = reference.digest() {
+            return Ok(digest);
+        }
+        let (repository, name) = (self.repository(reference), ManifestName::of(reference));
+        self.runtime
+            .block_on(repository.digest_of(&name))
+            .map_err(|failure| not_resolved(reference, failure))
     }
 
     /// The manifest or index that a reference leads to, as stored.
@@ -53,15 +71,30 @@ impl Client {
     /// # Errors
     /// No such reference, no access, no answer, or other bytes than the digest promises.
     pub fn manifest(&self, reference: &Reference) -> Result<Fetched, RegistryError> {
-        let _ = reference;
-        Err(RegistryError::NoReference)
+        let (repository, name) = (self.repository(reference), ManifestName::of(reference));
+        self.runtime
+            .block_on(repository.manifest(&name))
+            .map_err(|failure| not_resolved(reference, failure))
     }
 
     /// The repository of a reference, as a source of blobs.
     #[must_use]
     pub fn repository(&self, reference: &Reference) -> Repository {
-        let _ = (reference, &self.settings, &self.runtime);
-        unreachable!("types first")
+        let registry = reference.registry();
+        let mirrors = self.transport.settings.mirrors.get(registry);
+        let mut keys: Vec<EndpointKey> = mirrors
+            .into_iter()
+            .flatten()
+            .map(|mirror| EndpointKey::Mirror(mirror.clone()))
+            .collect();
+        keys.push(EndpointKey::Registry(registry.to_owned()));
+        Repository::new(
+            registry,
+            reference.repository(),
+            keys.into_iter().map(|key| self.endpoint(key)).collect(),
+            Arc::clone(&self.transport),
+            self.runtime.clone(),
+        )
     }
 
     /// Pushes an image under all its names and returns its digest.
@@ -69,7 +102,28 @@ impl Client {
     /// # Errors
     /// No access, no answer, a refusal, or content that cannot be read.
     pub fn push(&self, request: &PushRequest) -> Result<Digest, RegistryError> {
-        let _ = request;
-        Err(RegistryError::NoReference)
+        let endpoint = |registry: &str| self.endpoint(EndpointKey::Registry(registry.to_owned()));
+        self.runtime
+            .block_on(push::push(&self.transport, &endpoint, request))
+    }
+
+    /// The one endpoint of a name, so that what it told us is remembered.
+    fn endpoint(&self, key: EndpointKey) -> Arc<Endpoint> {
+        let endpoints = self.endpoints.lock();
+        let mut endpoints = endpoints.unwrap_or_else(PoisonError::into_inner);
+        let endpoint = endpoints.entry(key.clone()).or_insert_with(|| {
+            Arc::new(match &key {
+                EndpointKey::Registry(name) => Endpoint::registry(name),
+                EndpointKey::Mirror(text) => Endpoint::mirror(text),
+            })
+        });
+        Arc::clone(endpoint)
+    }
+}
+
+fn not_resolved(reference: &Reference, failure: Failure) -> RegistryError {
+    RegistryError::Resolve {
+        reference: reference.familiar(),
+        failure: Box::new(failure),
     }
 }

@@ -11,22 +11,26 @@
 //! | `endpoint`, `transport/` | hosts, schemes, authentication, retries, redirects, errors of requests |
 //! | `credentials` | who we are: Docker's `config.json`, credential helpers |
 //! | `repository`, `resolve`, `blob` | reading: manifests, images, blobs |
-//! | `push`, `upload` | writing: images, blobs |
+//! | `push`, `upload`, `content` | writing: images, blobs, the bytes of blobs |
 
+mod base64;
 mod blob;
 mod client;
+mod content;
 mod credentials;
 mod error;
 mod push;
+mod repository;
 mod resolve;
 mod settings;
 mod transport;
+mod upload;
 
-pub use blob::Repository;
 pub use client::Client;
 pub use credentials::{Credentials, CredentialsError};
 pub use error::RegistryError;
-pub use push::{OpenBlob, PushBlob, PushEvent, PushManifest, PushRequest};
+pub use push::{OpenBlob, Progress, PushBlob, PushEvent, PushManifest, PushRequest};
+pub use repository::Repository;
 pub use resolve::{Fetched, Resolved};
 pub use settings::{Patience, Settings};
 pub use transport::{ContentError, Failure, SafeUrl, Secret, Unreachable};

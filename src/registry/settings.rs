@@ -1,6 +1,7 @@
 //! How registries are contacted: values that the command line resolved, never read from the environment here.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Credentials;
@@ -16,6 +17,9 @@ pub struct Settings {
     /// Where to look before a registry itself is asked: registry -> `[http[s]://]host[:port][/prefix]`, in order. For
     /// reading only.
     pub mirrors: BTreeMap<String, Vec<String>>,
+    /// Folders with a folder per registry (`certs.d/<host[:port]>/`) that holds certificates to trust (`*.crt`) and to show
+    /// (`*.cert` beside `*.key`).
+    pub certificate_folders: Vec<PathBuf>,
     /// What we call ourselves.
     pub user_agent: String,
     /// How long to wait and how often to try.
@@ -28,6 +32,7 @@ impl Default for Settings {
             insecure: Vec::new(),
             credentials: Credentials::default(),
             mirrors: BTreeMap::new(),
+            certificate_folders: Vec::new(),
             user_agent: concat!("builder/", env!("CARGO_PKG_VERSION")).to_owned(),
             patience: Patience::default(),
         }
@@ -47,7 +52,7 @@ pub struct Patience {
     pub attempts: u32,
     /// Before the second attempt; doubled before each further one.
     pub first_wait: Duration,
-    /// The longest wait between two attempts, also if the registry asks for more.
+    /// The longest wait between two attempts. A registry that asks for more is told no: the request fails.
     pub longest_wait: Duration,
 }
 

@@ -1,3 +1,10 @@
 //! Tests that need no privileges and no network but loopback.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails by panicking"
+)]
 
+mod registry;
+#[path = "../support/mod.rs"]
+mod support;
 mod tidy;

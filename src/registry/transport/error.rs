@@ -1,18 +1,14 @@
-//! Why a request to a registry failed: the answer's status and error envelope, or the failure to get an answer.
-//!
-//! The envelope is `{"errors":[{"code","message","detail"}]}` (distribution-spec, "Error Codes"); token servers answer with
-//! `{"details"}` or `{"error_description"}`. What is not understood is kept, shortened.
+//! Why a request to a registry failed: the answer's status, or the failure to get an answer.
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
-use reqwest::StatusCode;
-use serde::Deserialize;
+use reqwest::{StatusCode, Url};
 
+use super::envelope::{message_of, shorten};
 use super::redact::SafeUrl;
 use crate::oci::{ConfigError, Digest, DocumentError};
-
-/// The longest part of an answer that is repeated in a message.
-const LONGEST_MESSAGE: usize = 300;
 
 /// Why something that was asked of a registry did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +65,14 @@ pub enum Failure {
         /// How many times it was tried.
         attempts: u32,
     },
+    /// The registry does not know the upload that it opened a moment ago.
+    #[error("the registry lost the upload at `{url}`{}", said(message))]
+    LostSession {
+        /// The upload.
+        url: SafeUrl,
+        /// What the registry said.
+        message: String,
+    },
     /// The answer came, and it is wrong.
     #[error(transparent)]
     Content(#[from] ContentError),
@@ -85,7 +89,7 @@ pub enum Failure {
     Credentials(#[from] crate::registry::CredentialsError),
     /// The content to be pushed could not be read on this machine.
     #[error("cannot read the content to send: {0}")]
-    Source(std::io::Error),
+    Source(io::Error),
     /// The HTTP client could not be set up.
     #[error("cannot set up the HTTP client: {0}")]
     Setup(String),
@@ -203,7 +207,6 @@ impl Failure {
         body: &[u8],
         retry_after: Option<Duration>,
         with_credentials: bool,
-        attempts: u32,
     ) -> Self {
         let message = message_of(body);
         match status {
@@ -222,37 +225,28 @@ impl Failure {
                 url,
                 status,
                 message,
-                attempts,
+                attempts: 1,
             },
         }
     }
 
     /// A failure to get an answer.
-    pub(in crate::registry) fn from_request(
-        url: SafeUrl,
-        error: reqwest::Error,
-        attempts: u32,
-    ) -> Self {
+    pub(in crate::registry) fn from_request(url: SafeUrl, error: reqwest::Error) -> Self {
         let error = error.without_url();
         let chain = causes(&error);
-        let refused = {
-            let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-            let mut found = false;
-            while let Some(this) = cause {
-                found |= this
-                    .downcast_ref::<std::io::Error>()
-                    .is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused);
-                cause = this.source();
-            }
-            found
+        let refused = |cause: &&(dyn Error + 'static)| {
+            cause
+                .downcast_ref::<io::Error>()
+                .is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused)
         };
+        let texts: Vec<String> = chain.iter().map(ToString::to_string).collect();
         let cause = if error.is_timeout() {
             Unreachable::Timeout
-        } else if refused {
+        } else if chain.iter().any(refused) {
             Unreachable::Refused
-        } else if chain.iter().any(|text| text.contains("dns error")) {
+        } else if texts.iter().any(|text| text.contains("dns error")) {
             Unreachable::Name
-        } else if chain.iter().any(|text| is_tls(text)) {
+        } else if error.is_connect() && texts.iter().any(|text| is_tls(text)) {
             Unreachable::Tls
         } else {
             Unreachable::Connection
@@ -260,13 +254,31 @@ impl Failure {
         // The innermost cause says what happened; the ones around it say that a request failed.
         let message = match cause {
             Unreachable::Refused | Unreachable::Timeout => String::new(),
-            _ => chain.last().map(|text| shorten(text)).unwrap_or_default(),
+            _ => texts.last().map(|text| shorten(text)).unwrap_or_default(),
         };
         Self::Unreachable {
             url,
             cause,
             message,
-            attempts,
+            attempts: 1,
+        }
+    }
+
+    /// Silence for longer than patience allows.
+    pub(in crate::registry) fn timeout(url: SafeUrl) -> Self {
+        Self::Unreachable {
+            url,
+            cause: Unreachable::Timeout,
+            message: String::new(),
+            attempts: 1,
+        }
+    }
+
+    /// Something that is not safe to do, or that we do not understand; `reason` continues a sentence.
+    pub(in crate::registry) fn protocol(url: &Url, reason: impl Into<String>) -> Self {
+        Self::Protocol {
+            url: SafeUrl::from(url),
+            reason: reason.into(),
         }
     }
 
@@ -323,70 +335,10 @@ fn is_tls(text: &str) -> bool {
     .any(|word| text.contains(word))
 }
 
-/// The texts of an error and its causes, outermost first.
-fn causes(error: &reqwest::Error) -> Vec<String> {
-    let mut texts = Vec::new();
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(this) = cause {
-        texts.push(this.to_string());
-        cause = this.source();
-    }
-    texts
-}
-
-/// What an error answer says, on one line.
-fn message_of(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Entry {
-        #[serde(default)]
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-    #[derive(Deserialize)]
-    struct Envelope {
-        #[serde(default)]
-        errors: Vec<Entry>,
-        #[serde(default)]
-        details: String,
-        #[serde(default)]
-        error_description: String,
-    }
-    let text = match serde_json::from_slice::<Envelope>(body) {
-        Ok(envelope) if !envelope.errors.is_empty() => {
-            let entries: Vec<String> = envelope
-                .errors
-                .iter()
-                .map(
-                    |entry| match (entry.code.as_str(), entry.message.as_str()) {
-                        (code, "") => code.to_lowercase().replace('_', " "),
-                        ("", message) => message.to_owned(),
-                        (code, message) => format!("{message} ({code})"),
-                    },
-                )
-                .collect();
-            entries.join("; ")
-        }
-        Ok(envelope) if !envelope.details.is_empty() => envelope.details,
-        Ok(envelope) => envelope.error_description,
-        // A page for people says nothing on one line.
-        Err(_) if body.trim_ascii_start().starts_with(b"<") => String::new(),
-        Err(_) => String::from_utf8_lossy(body).into_owned(),
-    };
-    shorten(&text)
-}
-
-/// One line without control characters, of bounded length.
-fn shorten(text: &str) -> String {
-    let words: Vec<&str> = text
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty())
-        .collect();
-    let line = words.join(" ");
-    match line.char_indices().nth(LONGEST_MESSAGE) {
-        Some((end, _)) => format!("{}...", &line[..end]),
-        None => line,
-    }
+/// An error and its causes, outermost first.
+fn causes(error: &reqwest::Error) -> Vec<&(dyn Error + 'static)> {
+    let outermost: &(dyn Error + 'static) = error;
+    std::iter::successors(Some(outermost), |&cause| cause.source()).collect()
 }
 
 #[cfg(test)]
@@ -394,34 +346,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_of_answers() {
-        for (body, expected) in [
-            (
-                r#"{"errors":[{"code":"DENIED","message":"no"},{"code":"NAME_UNKNOWN"}]}"#,
-                "no (DENIED); name unknown",
-            ),
-            (
-                r#"{"details":"incorrect username or password"}"#,
-                "incorrect username or password",
-            ),
-            (
-                r#"{"errors":[{"message":"two\nlines\u001b[31m"}]}"#,
-                "two lines [31m",
-            ),
-            ("  plain\r\ntext ", "plain text"),
-            ("<html>not found</html>", ""),
-            ("", ""),
-            ("{}", ""),
-        ] {
-            assert_eq!(message_of(body.as_bytes()), expected);
-        }
-        assert_eq!(message_of(&[b'x'; 10_000]).len(), LONGEST_MESSAGE + 3);
-    }
-
-    #[test]
     fn statuses_become_classes() {
         let url = || SafeUrl::from(&reqwest::Url::parse("https://a.io/v2/x").unwrap());
-        let of = |status: StatusCode| Failure::from_answer(url(), status, b"", None, false, 1);
+        let of = |status: StatusCode| Failure::from_answer(url(), status, b"", None, false);
         assert!(matches!(
             of(StatusCode::NOT_FOUND),
             Failure::NotFound { .. }

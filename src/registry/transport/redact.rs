@@ -6,12 +6,14 @@
 use std::fmt;
 
 use reqwest::Url;
+use serde::Deserialize;
 
 /// Query keys whose values say nothing secret: what is asked of a token server or a registry.
 const SHOWN_KEYS: &[&str] = &["digest", "from", "last", "mount", "n", "scope", "service"];
 
 /// A password or token. Prints as `***`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
