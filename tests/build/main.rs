@@ -1,1 +1,11 @@
-//! t
+//! Whole builds in the sandbox, checked with other people's tools. Each test says what it needs of the machine.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod apps;
+mod cache;
+mod cases;
+mod failures;
+mod outputs;
+mod stages;
