@@ -1,3 +1,12 @@
-//! Whole builds in the sandbox, and the sandbox itself: what needs root or user namespaces.
+//! Whole builds in the sandbox, checked with other people's tools. Each test says what it needs of the machine.
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod apps;
+mod cache;
+mod cases;
+mod failures;
+mod outputs;
 mod sandbox;
+mod stages;

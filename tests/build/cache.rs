@@ -1,0 +1,145 @@
+//! What the cache answers and what runs again, on small builds.
+
+use crate::support::bases::{self, Base};
+use crate::support::layout::{self, Image};
+use crate::support::progress::Progress;
+use crate::support::{TestEnv, require_capability};
+
+const DOCKERFILE: &str = "\
+FROM base
+ARG WHO=world
+WORKDIR /work
+COPY first.txt .
+RUN wc -c <first.txt >count.txt
+COPY second.txt .
+RUN env | grep ^WHO >who.txt
+";
+
+struct Project {
+    env: TestEnv,
+}
+
+impl Project {
+    fn new() -> Self {
+        let env = TestEnv::new();
+        env.write("context/Dockerfile", DOCKERFILE);
+        env.write("context/first.txt", "one\n");
+        env.write("context/second.txt", "two\n");
+        Self { env }
+    }
+
+    fn build(&self, more: &[&str]) -> Progress {
+        let base = bases::build_context("base", Base::Busybox);
+        let more = more.iter().map(Into::into);
+        let context = self.env.path("context").into();
+        let outcome = self
+            .env
+            .build(base.into_iter().chain(more).chain([context]));
+        Progress::read(&outcome.succeeded().stderr)
+    }
+
+    fn image(&self, name: &str, more: &[&str]) -> Image {
+        let folder = self.env.path(name);
+        let output = format!("type=oci,dest={},tar=false", folder.display());
+        self.build(&[more, &["-o", &output]].concat());
+        layout::read(&folder)
+    }
+}
+
+#[test]
+fn the_second_build_runs_nothing_and_makes_the_same_image() {
+    require_capability!(Root, Overlay, Base(Busybox));
+    let project = Project::new();
+    let first = project.image("first", &[]);
+    project.build(&[]).all_cached(5);
+    assert_eq!(project.image("second", &[]).digest, first.digest);
+}
+
+#[test]
+fn a_changed_file_runs_from_where_it_is_copied() {
+    require_capability!(Root, Overlay, Base(Busybox));
+    let project = Project::new();
+    project.build(&[]);
+    project.env.write("context/second.txt", "changed\n");
+    assert_eq!(
+        project.build(&[]).ran(),
+        ["COPY second.txt .", "RUN env | grep ^WHO >who.txt"]
+    );
+}
+
+#[test]
+fn a_step_that_makes_the_same_again_ends_the_rebuild() {
+    require_capability!(Root, Overlay, Base(Busybox));
+    let env = TestEnv::new();
+    let context = env.path("context");
+    let arguments = || {
+        let base = bases::build_context("base", Base::Busybox);
+        base.into_iter().chain([context.clone().into()])
+    };
+    // The count stays the same while the file changes.
+    env.write(
+        "context/Dockerfile",
+        "FROM base AS count\nCOPY text.txt /\nRUN wc -c </text.txt >/count.txt\n\
+         FROM base\nCOPY --from=count /count.txt /\nRUN cat /count.txt\n",
+    );
+    env.write("context/text.txt", "one\n");
+    env.build(arguments()).succeeded();
+    env.write("context/text.txt", "two\n");
+    let outcome = env.build(arguments()).succeeded();
+    assert_eq!(
+        Progress::read(&outcome.stderr).ran(),
+        ["COPY text.txt /", "RUN wc -c </text.txt >/count.txt"]
+    );
+}
+
+#[test]
+fn only_what_sees_a_build_argument_depends_on_it() {
+    require_capability!(Root, Overlay, Base(Busybox));
+    let project = Project::new();
+    project.build(&[]);
+    let ran = project.build(&["--build-arg", "WHO=you"]);
+    // Both RUN steps see WHO, as in BuildKit; the first makes the same as before, so that the COPY behind it stays.
+    assert_eq!(
+        ran.ran(),
+        [
+            "RUN wc -c <first.txt >count.txt",
+            "RUN env | grep ^WHO >who.txt"
+        ]
+    );
+}
+
+#[test]
+fn no_cache_runs_everything() {
+    require_capability!(Root, Overlay, Base(Busybox));
+    let project = Project::new();
+    project.build(&[]);
+    let again = project.build(&["--no-cache"]);
+    // What WORKDIR makes is known without running anything.
+    let steps = again.ran().into_iter();
+    let ran: Vec<_> = steps.filter(|step| !step.starts_with("WORKDIR")).collect();
+    assert_eq!(ran.len(), 4, "{ran:?}");
+}
+
+#[test]
+fn copied_layers_are_the_same_in_two_empty_stores() {
+    require_capability!(Base(Busybox));
+    let image = || {
+        let env = TestEnv::new();
+        env.write(
+            "context/Dockerfile",
+            "FROM base\nCOPY . /files\nCMD [\"sh\"]\n",
+        );
+        env.write("context/a/file", "content\n");
+        env.write("context/b", "more\n");
+        let folder = env.path("image");
+        let output = format!("type=oci,dest={},tar=false", folder.display());
+        let mut command = env.command("build", bases::build_context("base", Base::Busybox));
+        command.args(["-o", &output, "context"]);
+        command.env("SOURCE_DATE_EPOCH", "1700000000");
+        crate::support::process::run(&mut command).succeeded();
+        layout::read(&folder)
+    };
+    let (first, second) = (image(), image());
+    assert_eq!(first.layers[1].diff_id, second.layers[1].diff_id);
+    assert_eq!(first.digest, second.digest);
+}
