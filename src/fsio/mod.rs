@@ -210,6 +210,15 @@ pub fn set_mode(path: impl AsRef<Path>, mode: u32) -> Result<()> {
         .context("set the mode of", path)
 }
 
+/// Gives a file or folder to somebody.
+///
+/// # Errors
+/// What the operating system answered, with the path.
+pub fn set_owner(path: impl AsRef<Path>, uid: u32, gid: u32) -> Result<()> {
+    let path = path.as_ref();
+    std::os::unix::fs::chown(path, Some(uid), Some(gid)).context("set the owner of", path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -43,9 +43,18 @@ pub struct AssembledImage {
 /// Puts the config of an image together (config.md: history entries with a layer match the layers one to one).
 #[must_use]
 pub fn assemble(assembly: Assembly) -> AssembledImage {
-    let Assembly { mut config, base_layers, base_history, steps, epoch, now } = assembly;
+    let Assembly {
+        mut config,
+        base_layers,
+        base_history,
+        steps,
+        epoch,
+        now,
+    } = assembly;
     let base_time = config.created();
-    let first_new = steps.iter().find_map(|step| step.layer.as_ref().map(|(_, time)| time.clone()));
+    let first_new = steps
+        .iter()
+        .find_map(|step| step.layer.as_ref().map(|(_, time)| time.clone()));
     let mut last = first_new.or(base_time).unwrap_or(now);
     let mut history = fitted(base_history, base_layers.len());
     let mut diff_ids = base_layers;
@@ -62,7 +71,10 @@ pub fn assemble(assembly: Assembly) -> AssembledImage {
             empty_layer: step.layer.is_none(),
         });
     }
-    config.set_top("created", Some(serde_json::json!(bounded(&last, epoch.as_deref()))));
+    config.set_top(
+        "created",
+        Some(serde_json::json!(bounded(&last, epoch.as_deref()))),
+    );
     config.set_diff_ids(&diff_ids);
     config.set_history(&history);
     AssembledImage { config, diff_ids }
@@ -85,7 +97,10 @@ fn fitted(mut history: Vec<HistoryEntry>, layers: usize) -> Vec<HistoryEntry> {
     }
     for _ in named..layers {
         let comment = Some("buildkit.exporter.image.v0".to_owned());
-        history.push(HistoryEntry { comment, ..HistoryEntry::default() });
+        history.push(HistoryEntry {
+            comment,
+            ..HistoryEntry::default()
+        });
     }
     history
 }
@@ -95,7 +110,11 @@ impl AssembledImage {
     #[must_use]
     pub fn manifest(&self, layers: Vec<Descriptor>) -> Manifest {
         let config = Descriptor::of(media_type::OCI_CONFIG, &self.config.to_bytes());
-        Manifest { config, layers, annotations: std::collections::BTreeMap::new() }
+        Manifest {
+            config,
+            layers,
+            annotations: std::collections::BTreeMap::new(),
+        }
     }
 }
 
@@ -106,7 +125,10 @@ mod tests {
 
     fn step(text: &str, layer: Option<(&str, &str)>) -> HistoryStep {
         let layer = layer.map(|(content, time)| (Digest::of(content), time.to_owned()));
-        HistoryStep { created_by: text.to_owned(), layer }
+        HistoryStep {
+            created_by: text.to_owned(),
+            layer,
+        }
     }
 
     fn image(steps: Vec<HistoryStep>, base: usize, epoch: Option<&str>) -> Config {
@@ -130,10 +152,21 @@ mod tests {
         ];
         let config = image(steps.clone(), 2, None);
         let history = config.history();
-        assert_eq!(history.iter().filter(|h| !h.empty_layer).count(), config.diff_ids().len());
-        let times: Vec<_> = history[2..].iter().map(|h| h.created.clone().unwrap()).collect();
+        assert_eq!(
+            history.iter().filter(|h| !h.empty_layer).count(),
+            config.diff_ids().len()
+        );
+        let times: Vec<_> = history[2..]
+            .iter()
+            .map(|h| h.created.clone().unwrap())
+            .collect();
         assert_eq!(times, ["2024-01-02T00:00:00Z"; 3]);
         assert_eq!(config.created().unwrap(), "2024-01-02T00:00:00Z");
-        assert_eq!(image(steps, 0, Some("1970-01-01T00:00:01Z")).created().unwrap(), "1970-01-01T00:00:01Z");
+        assert_eq!(
+            image(steps, 0, Some("1970-01-01T00:00:01Z"))
+                .created()
+                .unwrap(),
+            "1970-01-01T00:00:01Z"
+        );
     }
 }

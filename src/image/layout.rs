@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::fsio;
 use crate::oci::{
-    BaseImage, BlobError, BlobSource, Config, ConfigError, Descriptor, Digest, Document, DocumentError, Index,
-    LayerSource, Manifest, Platform,
+    BaseImage, BlobError, BlobSource, Config, ConfigError, Descriptor, Digest, Document,
+    DocumentError, Index, LayerSource, Manifest, Platform,
 };
 
 /// Manifests, indexes and configs larger than this are refused.
@@ -101,10 +101,16 @@ impl Layout {
     /// It is none.
     pub fn open(path: &Path) -> Result<Self, LayoutError> {
         let path = fsio::canonicalize(path)?;
-        let bad = |reason: &str| LayoutError::NotALayout { path: path.clone(), reason: reason.to_owned() };
-        let marker = fsio::read_if_there(path.join("oci-layout"))?.ok_or_else(|| bad("it has no file `oci-layout`"))?;
+        let bad = |reason: &str| LayoutError::NotALayout {
+            path: path.clone(),
+            reason: reason.to_owned(),
+        };
+        let marker = fsio::read_if_there(path.join("oci-layout"))?
+            .ok_or_else(|| bad("it has no file `oci-layout`"))?;
         let version = serde_json::from_slice::<serde_json::Value>(&marker).ok();
-        let version = version.as_ref().and_then(|v| v.get("imageLayoutVersion")?.as_str());
+        let version = version
+            .as_ref()
+            .and_then(|v| v.get("imageLayoutVersion")?.as_str());
         if !version.is_some_and(|v| v.starts_with("1.")) {
             return Err(bad("its `oci-layout` does not name version 1"));
         }
@@ -117,7 +123,10 @@ impl Layout {
     /// It is missing or no index.
     pub fn index(&self) -> Result<Index, LayoutError> {
         let bytes = fsio::read(self.path.join("index.json"))?;
-        Index::parse(&bytes).map_err(|source| LayoutError::Document { path: self.path.clone(), source })
+        Index::parse(&bytes).map_err(|source| LayoutError::Document {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     /// A document's bytes, verified.
@@ -125,13 +134,19 @@ impl Layout {
     /// # Errors
     /// Missing, damaged, or too large to be a document.
     pub fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, LayoutError> {
-        let problem = |problem| LayoutError::Blob { path: self.path.clone(), digest: descriptor.digest, problem };
+        let problem = |problem| LayoutError::Blob {
+            path: self.path.clone(),
+            digest: descriptor.digest,
+            problem,
+        };
         if descriptor.size > DOCUMENT_LIMIT {
             return Err(problem("too large for a document"));
         }
         let mut bytes = Vec::new();
         let file = fsio::open(self.blob_path(descriptor.digest)).map_err(|_| problem("missing"))?;
-        file.take(DOCUMENT_LIMIT).read_to_end(&mut bytes).map_err(|_| problem("unreadable"))?;
+        file.take(DOCUMENT_LIMIT)
+            .read_to_end(&mut bytes)
+            .map_err(|_| problem("unreadable"))?;
         if Digest::of(&bytes) != descriptor.digest {
             return Err(problem("damaged"));
         }
@@ -155,7 +170,10 @@ impl Layout {
         let mut entry = self.entry(tag, digest)?;
         for _ in 0..NESTING_LIMIT {
             let bytes = self.document(&entry)?;
-            match Document::parse(&bytes).map_err(|source| LayoutError::Document { path: self.path.clone(), source })? {
+            match Document::parse(&bytes).map_err(|source| LayoutError::Document {
+                path: self.path.clone(),
+                source,
+            })? {
                 Document::Manifest(manifest) => return self.image(&manifest, entry.digest),
                 Document::Index(index) => {
                     let no_platform = || LayoutError::NoSuchPlatform {
@@ -167,7 +185,11 @@ impl Layout {
                 }
             }
         }
-        Err(LayoutError::Blob { path: self.path.clone(), digest: entry.digest, problem: "nested too deeply" })
+        Err(LayoutError::Blob {
+            path: self.path.clone(),
+            digest: entry.digest,
+            problem: "nested too deeply",
+        })
     }
 
     fn entry(&self, tag: Option<&str>, digest: Option<Digest>) -> Result<Descriptor, LayoutError> {
@@ -175,34 +197,58 @@ impl Layout {
         let name = |entry: &Descriptor| entry.annotations.get(REF_NAME).cloned();
         let wanted_tag = tag.unwrap_or("latest");
         let found = match digest {
-            Some(digest) => index.manifests.iter().find(|entry| entry.digest == digest).cloned(),
+            Some(digest) => index
+                .manifests
+                .iter()
+                .find(|entry| entry.digest == digest)
+                .cloned(),
             None => {
                 // Some tools write the whole reference where the tag belongs.
                 let suffix = format!(":{wanted_tag}");
                 let matches = |n: &String| n == wanted_tag || n.ends_with(&suffix);
-                let by_name = index.manifests.iter().find(|entry| name(entry).as_ref().is_some_and(matches));
-                let only = index.manifests.first().filter(|_| tag.is_none() && index.manifests.len() == 1);
+                let by_name = index
+                    .manifests
+                    .iter()
+                    .find(|entry| name(entry).as_ref().is_some_and(matches));
+                let only = index
+                    .manifests
+                    .first()
+                    .filter(|_| tag.is_none() && index.manifests.len() == 1);
                 by_name.or(only).cloned()
             }
         };
         found.ok_or_else(|| {
-            let names: Vec<String> =
-                index.manifests.iter().map(|e| name(e).unwrap_or_else(|| e.digest.to_string())).collect();
+            let names: Vec<String> = index
+                .manifests
+                .iter()
+                .map(|e| name(e).unwrap_or_else(|| e.digest.to_string()))
+                .collect();
             LayoutError::NoSuchImage {
                 path: self.path.clone(),
                 wanted: digest.map_or_else(|| format!("tagged `{wanted_tag}`"), |d| d.to_string()),
-                found: if names.is_empty() { "no images".to_owned() } else { names.join(", ") },
+                found: if names.is_empty() {
+                    "no images".to_owned()
+                } else {
+                    names.join(", ")
+                },
             }
         })
     }
 
     fn image(&self, manifest: &Manifest, digest: Digest) -> Result<BaseImage, LayoutError> {
         let bytes = self.document(&manifest.config)?;
-        let config = Config::parse(&bytes).map_err(|source| LayoutError::Config { path: self.path.clone(), source })?;
+        let config = Config::parse(&bytes).map_err(|source| LayoutError::Config {
+            path: self.path.clone(),
+            source,
+        })?;
         let diff_ids = config.diff_ids();
         if diff_ids.len() != manifest.layers.len() {
             let (layers, diff_ids) = (manifest.layers.len(), diff_ids.len());
-            return Err(LayoutError::LayerCount { path: self.path.clone(), layers, diff_ids });
+            return Err(LayoutError::LayerCount {
+                path: self.path.clone(),
+                layers,
+                diff_ids,
+            });
         }
         let source: Arc<dyn BlobSource> = Arc::new(self.clone());
         let layer = |(blob, diff_id): (&Descriptor, &Digest)| LayerSource {
@@ -224,7 +270,10 @@ impl BlobSource for Layout {
         match fsio::open(self.blob_path(descriptor.digest)) {
             Ok(file) => Ok(Box::new(file)),
             Err(error) if error.is_not_found() => Err(BlobError::NotFound(descriptor.digest)),
-            Err(error) => Err(BlobError::Unreadable { digest: descriptor.digest, reason: error.to_string() }),
+            Err(error) => Err(BlobError::Unreadable {
+                digest: descriptor.digest,
+                reason: error.to_string(),
+            }),
         }
     }
 }
@@ -242,15 +291,33 @@ mod tests {
     }
 
     fn sample(path: &Path) -> Descriptor {
-        std::fs::write(path.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+        std::fs::write(
+            path.join("oci-layout"),
+            br#"{"imageLayoutVersion":"1.0.0"}"#,
+        )
+        .unwrap();
         let config = Config::scratch(&Platform::new("linux", "amd64", "")).to_bytes();
         write(path, &config);
         let config = Descriptor::of(media_type::OCI_CONFIG, &config);
-        let manifest = Manifest { config, layers: vec![], annotations: Default::default() }.to_bytes();
+        let manifest = Manifest {
+            config,
+            layers: vec![],
+            annotations: Default::default(),
+        }
+        .to_bytes();
         write(path, &manifest);
         let mut entry = Descriptor::of(media_type::OCI_MANIFEST, &manifest);
-        entry.annotations.insert(REF_NAME.to_owned(), "1.0".to_owned());
-        std::fs::write(path.join("index.json"), Index { manifests: vec![entry.clone()] }.to_bytes()).unwrap();
+        entry
+            .annotations
+            .insert(REF_NAME.to_owned(), "1.0".to_owned());
+        std::fs::write(
+            path.join("index.json"),
+            Index {
+                manifests: vec![entry.clone()],
+            }
+            .to_bytes(),
+        )
+        .unwrap();
         entry
     }
 
@@ -260,21 +327,50 @@ mod tests {
         let entry = sample(dir.path());
         let layout = Layout::open(dir.path()).unwrap();
         let platform = Platform::new("linux", "amd64", "");
-        for (tag, digest) in [(Some("1.0"), None), (None, Some(entry.digest)), (None, None)] {
-            assert_eq!(layout.resolve(tag, digest, &platform).unwrap().digest, entry.digest);
+        for (tag, digest) in [
+            (Some("1.0"), None),
+            (None, Some(entry.digest)),
+            (None, None),
+        ] {
+            assert_eq!(
+                layout.resolve(tag, digest, &platform).unwrap().digest,
+                entry.digest
+            );
         }
-        let error = layout.resolve(Some("2"), None, &platform).unwrap_err().to_string();
-        assert!(error.contains("tagged `2`") && error.contains("1.0"), "{error}");
+        let error = layout
+            .resolve(Some("2"), None, &platform)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("tagged `2`") && error.contains("1.0"),
+            "{error}"
+        );
     }
 
     #[test]
     fn damage_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(matches!(Layout::open(dir.path()), Err(LayoutError::NotALayout { .. })));
+        assert!(matches!(
+            Layout::open(dir.path()),
+            Err(LayoutError::NotALayout { .. })
+        ));
         let entry = sample(dir.path());
-        std::fs::write(dir.path().join("blobs/sha256").join(entry.digest.hex()), b"{}").unwrap();
+        std::fs::write(
+            dir.path().join("blobs/sha256").join(entry.digest.hex()),
+            b"{}",
+        )
+        .unwrap();
         let layout = Layout::open(dir.path()).unwrap();
         let error = layout.resolve(None, None, &Platform::host()).unwrap_err();
-        assert!(matches!(error, LayoutError::Blob { problem: "damaged", .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                LayoutError::Blob {
+                    problem: "damaged",
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
 }

@@ -6,6 +6,6 @@ mod assemble;
 mod layout;
 mod validate;
 
-pub use assemble::{Assembly, AssembledImage, HistoryStep, assemble};
+pub use assemble::{AssembledImage, Assembly, HistoryStep, assemble};
 pub use layout::{Layout, LayoutError};
 pub use validate::{ValidationError, validate_layout};

@@ -49,14 +49,25 @@ fn broken(descriptor: &Descriptor, what: &str) -> ValidationError {
 }
 
 fn validate_image(layout: &Layout, manifest: &Manifest) -> Result<(), ValidationError> {
-    let config = Config::parse(&layout.document(&manifest.config)?).map_err(|e| broken(&manifest.config, &e.to_string()))?;
+    let config = Config::parse(&layout.document(&manifest.config)?)
+        .map_err(|e| broken(&manifest.config, &e.to_string()))?;
     let diff_ids = config.diff_ids();
     if diff_ids.len() != manifest.layers.len() {
-        return Err(broken(&manifest.config, "has another number of diff IDs than the manifest has layers"));
+        return Err(broken(
+            &manifest.config,
+            "has another number of diff IDs than the manifest has layers",
+        ));
     }
-    let with_layer = config.history().iter().filter(|entry| !entry.empty_layer).count();
+    let with_layer = config
+        .history()
+        .iter()
+        .filter(|entry| !entry.empty_layer)
+        .count();
     if !config.history().is_empty() && with_layer != diff_ids.len() {
-        return Err(broken(&manifest.config, "has another number of history entries with a layer than layers"));
+        return Err(broken(
+            &manifest.config,
+            "has another number of history entries with a layer than layers",
+        ));
     }
     for (layer, diff_id) in manifest.layers.iter().zip(diff_ids) {
         validate_layer(layout, layer, diff_id)?;
@@ -64,16 +75,28 @@ fn validate_image(layout: &Layout, manifest: &Manifest) -> Result<(), Validation
     Ok(())
 }
 
-fn validate_layer(layout: &Layout, layer: &Descriptor, diff_id: Digest) -> Result<(), ValidationError> {
-    let blob = layout.open_blob(layer).map_err(|e| broken(layer, &e.to_string()))?;
+fn validate_layer(
+    layout: &Layout,
+    layer: &Descriptor,
+    diff_id: Digest,
+) -> Result<(), ValidationError> {
+    let blob = layout
+        .open_blob(layer)
+        .map_err(|e| broken(layer, &e.to_string()))?;
     let compressed = HashingReader::new(blob);
-    let mut plain = HashingReader::new(Decompressor::new(compressed).map_err(|e| broken(layer, &e.to_string()))?);
+    let mut plain = HashingReader::new(
+        Decompressor::new(compressed).map_err(|e| broken(layer, &e.to_string()))?,
+    );
     io::copy(&mut plain, &mut io::sink()).map_err(|e| broken(layer, &e.to_string()))?;
     let (found, _, _) = plain.finish();
     if Digest::from_bytes(found) != diff_id {
         return Err(broken(layer, "does not unpack to its diff ID"));
     }
-    let mut blob = HashingReader::new(layout.open_blob(layer).map_err(|e| broken(layer, &e.to_string()))?);
+    let mut blob = HashingReader::new(
+        layout
+            .open_blob(layer)
+            .map_err(|e| broken(layer, &e.to_string()))?,
+    );
     io::copy(&mut blob, &mut io::sink()).map_err(|e| broken(layer, &e.to_string()))?;
     let (found, size, _) = blob.finish();
     if Digest::from_bytes(found) != layer.digest || size != layer.size {

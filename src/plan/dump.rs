@@ -14,40 +14,88 @@ pub fn dump(plan: &Plan) -> String {
     }
     for (index, step) in plan.steps.iter().enumerate() {
         _ = writeln!(out, "step {index}: {}", step.label);
-        _ = writeln!(out, "  on {} for {}{}", state(step.input), step.platform, if step.no_cache { ", no cache" } else { "" });
+        _ = writeln!(
+            out,
+            "  on {} for {}{}",
+            state(step.input),
+            step.platform,
+            if step.no_cache { ", no cache" } else { "" }
+        );
         match &step.kind {
             StepKind::Run(run) => {
                 _ = writeln!(out, "  run {:?}", run.argv);
-                _ = writeln!(out, "  cwd {} user {:?} network {}", run.cwd, run.user, run.network.word());
-                run.env.iter().for_each(|(name, value)| _ = writeln!(out, "  env {name}={value:?}"));
-                run.mounts.iter().for_each(|mount| _ = writeln!(out, "  mount {}", mount_text(mount)));
+                _ = writeln!(
+                    out,
+                    "  cwd {} user {:?} network {}",
+                    run.cwd,
+                    run.user,
+                    run.network.word()
+                );
+                run.env
+                    .iter()
+                    .for_each(|(name, value)| _ = writeln!(out, "  env {name}={value:?}"));
+                run.mounts
+                    .iter()
+                    .for_each(|mount| _ = writeln!(out, "  mount {}", mount_text(mount)));
                 if let Some((path, content)) = &run.script {
                     _ = writeln!(out, "  script {path} {content:?}");
                 }
             }
             StepKind::Copy(copy) => {
-                _ = writeln!(out, "  {} from {}", if copy.add { "add" } else { "copy" }, tree(&copy.from));
+                _ = writeln!(
+                    out,
+                    "  {} from {}",
+                    if copy.add { "add" } else { "copy" },
+                    tree(&copy.from)
+                );
                 for source in &copy.sources {
                     match source {
                         CopySource::Path(path) => _ = writeln!(out, "  source {path:?}"),
-                        CopySource::Inline { name, content } => _ = writeln!(out, "  inline {name:?} {content:?}"),
+                        CopySource::Inline { name, content } => {
+                            _ = writeln!(out, "  inline {name:?} {content:?}")
+                        }
                     }
                 }
                 _ = writeln!(out, "  to {:?}", copy.destination);
-                let options = (&copy.chown, &copy.chmod, copy.link, copy.parents, &copy.exclude, copy.unpack);
+                let options = (
+                    &copy.chown,
+                    &copy.chmod,
+                    copy.link,
+                    copy.parents,
+                    &copy.exclude,
+                    copy.unpack,
+                );
                 if options != (&None, &None, false, false, &Vec::new(), None) {
-                    _ = writeln!(out, "  chown, chmod, link, parents, exclude, unpack {options:?}");
+                    _ = writeln!(
+                        out,
+                        "  chown, chmod, link, parents, exclude, unpack {options:?}"
+                    );
                 }
             }
-            StepKind::Workdir(workdir) => _ = writeln!(out, "  folder {:?} of {:?}", workdir.path, workdir.user),
+            StepKind::Workdir(workdir) => {
+                _ = writeln!(out, "  folder {:?} of {:?}", workdir.path, workdir.user)
+            }
         }
     }
-    _ = writeln!(out, "image: {} for {}", state(plan.image.state), plan.image.platform);
+    _ = writeln!(
+        out,
+        "image: {} for {}",
+        state(plan.image.state),
+        plan.image.platform
+    );
     for entry in &plan.image.history {
-        let layer = entry.step.map_or_else(|| "-".to_owned(), |step| format!("step {}", step.0));
+        let layer = entry
+            .step
+            .map_or_else(|| "-".to_owned(), |step| format!("step {}", step.0));
         _ = writeln!(out, "  history {layer}: {:?}", entry.created_by);
     }
-    let config = plan.image.config.raw().get("config").cloned().unwrap_or_default();
+    let config = plan
+        .image
+        .config
+        .raw()
+        .get("config")
+        .cloned()
+        .unwrap_or_default();
     _ = writeln!(out, "  config {config}");
     for warning in &plan.warnings {
         _ = writeln!(out, "warning {}: {}", warning.code, warning.message);
@@ -73,8 +121,17 @@ fn tree(source: &TreeSource) -> String {
 
 fn mount_text(mount: &RunMount) -> String {
     match mount {
-        RunMount::Bind { from, source, target, writable } => {
-            format!("bind {target} of {source} in {}{}", tree(from), if *writable { ", writable" } else { "" })
+        RunMount::Bind {
+            from,
+            source,
+            target,
+            writable,
+        } => {
+            format!(
+                "bind {target} of {source} in {}{}",
+                tree(from),
+                if *writable { ", writable" } else { "" }
+            )
         }
         other => format!("{other:?}"),
     }

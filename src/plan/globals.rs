@@ -8,7 +8,13 @@ use crate::dockerfile::Dockerfile;
 use crate::oci::Platform;
 
 /// Proxy arguments: usable without declaration, in no key and no history unless declared.
-const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+const PROXIES: [&str; 5] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "FTP_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+];
 
 /// Values that `FROM` lines see and that stages inherit by declaring the name.
 #[derive(Clone, Debug)]
@@ -26,7 +32,10 @@ impl Globals {
         warnings: &mut Warnings,
     ) -> Result<Self, Failure> {
         let target = options.platform.as_ref().unwrap_or(&options.build_platform);
-        let mut globals = Self { values: BTreeMap::new(), build_args: options.build_args.clone() };
+        let mut globals = Self {
+            values: BTreeMap::new(),
+            build_args: options.build_args.clone(),
+        };
         globals.add_platform("TARGET", target);
         globals.add_platform("BUILD", &options.build_platform);
         globals.set_automatic("TARGETSTAGE", target_stage);
@@ -36,7 +45,9 @@ impl Globals {
                 let name = expanded(&declaration.name, dockerfile.escape, &lookup, warnings)?;
                 let value = match (globals.build_args.get(&name), &declaration.default) {
                     (Some(given), _) => Some(given.clone()),
-                    (None, Some(default)) => Some(expanded(default, dockerfile.escape, &lookup, warnings)?),
+                    (None, Some(default)) => {
+                        Some(expanded(default, dockerfile.escape, &lookup, warnings)?)
+                    }
                     (None, None) => globals.get(&name),
                 };
                 globals.values.insert(name, value);
@@ -54,7 +65,11 @@ impl Globals {
     }
 
     fn set_automatic(&mut self, name: &str, value: &str) {
-        let value = self.build_args.get(name).cloned().unwrap_or_else(|| value.to_owned());
+        let value = self
+            .build_args
+            .get(name)
+            .cloned()
+            .unwrap_or_else(|| value.to_owned());
         self.values.insert(name.to_owned(), Some(value));
     }
 

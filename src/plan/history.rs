@@ -28,7 +28,9 @@ fn go_quote(text: &str) -> String {
             '\u{8}' => quoted.push_str("\\b"),
             '\u{c}' => quoted.push_str("\\f"),
             '\u{b}' => quoted.push_str("\\v"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => quoted.push_str(&format!("\\x{:02x}", c as u32)),
+            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
+                quoted.push_str(&format!("\\x{:02x}", c as u32))
+            }
             c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", c as u32)),
             c => quoted.push(c),
         }
@@ -103,6 +105,9 @@ mod tests {
 
     #[test]
     fn quoting() {
-        assert_eq!(go_quoted_list(&["a\"b".into(), "c\\\n\u{1}é".into()]), r#"["a\"b" "c\\\n\x01é"]"#);
+        assert_eq!(
+            go_quoted_list(&["a\"b".into(), "c\\\n\u{1}é".into()]),
+            r#"["a\"b" "c\\\n\x01é"]"#
+        );
     }
 }

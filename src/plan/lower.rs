@@ -34,10 +34,15 @@ pub fn lower(
     options: &PlanOptions,
     resolved: &ResolvedBases,
 ) -> Result<Lowered, Vec<Diagnostic>> {
-    let mut lowering = Lowering::new(dockerfile, sources, options, resolved).map_err(|failure| vec![*failure])?;
+    let mut lowering =
+        Lowering::new(dockerfile, sources, options, resolved).map_err(|failure| vec![*failure])?;
     lowering.reach().map_err(|failure| vec![*failure])?;
-    let missing: Vec<BaseRequest> =
-        lowering.requests.iter().filter(|request| !resolved.contains_key(request)).cloned().collect();
+    let missing: Vec<BaseRequest> = lowering
+        .requests
+        .iter()
+        .filter(|request| !resolved.contains_key(request))
+        .cloned()
+        .collect();
     if !missing.is_empty() {
         return Ok(Lowered::Needs(missing));
     }
@@ -99,7 +104,12 @@ impl<'a> Lowering<'a> {
         let mut warnings = Warnings::new();
         let target = reach::target(dockerfile, options)?;
         let target_name = reach::name_of(&dockerfile.stages[target]).cloned();
-        let globals = Globals::new(dockerfile, options, target_name.as_deref().unwrap_or("default"), &mut warnings)?;
+        let globals = Globals::new(
+            dockerfile,
+            options,
+            target_name.as_deref().unwrap_or("default"),
+            &mut warnings,
+        )?;
         let count = dockerfile.stages.len();
         let mut lowering = Self {
             dockerfile,
@@ -142,18 +152,27 @@ impl<'a> Lowering<'a> {
                     let message = format!("empty platform value from expression {}", word.text);
                     return Err(fail("platform", word.span, message));
                 }
-                text.parse().map_err(|error: crate::oci::PlatformError| fail("platform", word.span, error.to_string()))?
+                text.parse().map_err(|error: crate::oci::PlatformError| {
+                    fail("platform", word.span, error.to_string())
+                })?
             }
             None => match named {
                 Named::Stage(base) => self.lines[base].platform.clone(),
                 _ => self.target_platform(),
             },
         };
-        Ok(FromLine { name, named, platform })
+        Ok(FromLine {
+            name,
+            named,
+            platform,
+        })
     }
 
     fn target_platform(&self) -> Platform {
-        self.options.platform.clone().unwrap_or_else(|| self.options.build_platform.clone())
+        self.options
+            .platform
+            .clone()
+            .unwrap_or_else(|| self.options.build_platform.clone())
     }
 
     /// First pass: from the target up, since stages only use stages above them.
@@ -170,7 +189,10 @@ impl<'a> Lowering<'a> {
                 }
                 _ => match self.base_request(index)? {
                     Some(request) => {
-                        let known = self.resolved.get(&request).map(|base| base.config.on_build());
+                        let known = self
+                            .resolved
+                            .get(&request)
+                            .map(|base| base.config.on_build());
                         self.requests.insert(request);
                         known.unwrap_or_default()
                     }
@@ -187,17 +209,27 @@ impl<'a> Lowering<'a> {
         let dockerfile = self.dockerfile;
         let triggers = std::mem::take(&mut self.triggers[index]);
         let own = dockerfile.stages[index].instructions.iter();
-        let all: Vec<&Instruction> = triggers.iter().map(|trigger| &trigger.instruction).chain(own).collect();
-        self.needed.extend(reach::stages_used(dockerfile, self.options, index, all.iter().copied()));
+        let all: Vec<&Instruction> = triggers
+            .iter()
+            .map(|trigger| &trigger.instruction)
+            .chain(own)
+            .collect();
+        self.needed.extend(reach::stages_used(
+            dockerfile,
+            self.options,
+            index,
+            all.iter().copied(),
+        ));
         let platform = self.lines[index].platform.clone();
         let result = all.iter().try_for_each(|instruction| {
             for name in reach::sources(instruction) {
                 let span = instruction.span;
-                let named = match reach::reference(dockerfile, self.options, index, name, None, span) {
-                    Ok(named) => named,
-                    // Reported in full when the instruction itself is lowered.
-                    Err(_) => continue,
-                };
+                let named =
+                    match reach::reference(dockerfile, self.options, index, name, None, span) {
+                        Ok(named) => named,
+                        // Reported in full when the instruction itself is lowered.
+                        Err(_) => continue,
+                    };
                 if let Some(request) = self.image_request(&named, name, &platform, span)? {
                     self.requests.insert(request);
                 }
@@ -225,16 +257,30 @@ impl<'a> Lowering<'a> {
             Named::Image if name == "scratch" => return Ok(None),
             Named::Image => {
                 let parsed = name.parse::<Reference>();
-                let bad = |error| fail("reference", span, format!("failed to parse stage name \"{name}\": {error}"));
+                let bad = |error| {
+                    fail(
+                        "reference",
+                        span,
+                        format!("failed to parse stage name \"{name}\": {error}"),
+                    )
+                };
                 ImageSource::Reference(parsed.map_err(bad)?)
             }
         };
-        Ok(Some(BaseRequest { source, platform: platform.clone() }))
+        Ok(Some(BaseRequest {
+            source,
+            platform: platform.clone(),
+        }))
     }
 
     fn base_request(&self, index: usize) -> Result<Option<BaseRequest>, Failure> {
         let line = &self.lines[index];
-        self.image_request(&line.named, &line.name, &line.platform, self.dockerfile.stages[index].from.kind.image.span)
+        self.image_request(
+            &line.named,
+            &line.name,
+            &line.platform,
+            self.dockerfile.stages[index].from.kind.image.span,
+        )
     }
 
     fn parse_triggers(&mut self, stage: usize, texts: &[String]) -> Result<Vec<Trigger>, Failure> {
@@ -242,11 +288,21 @@ impl<'a> Lowering<'a> {
         let mut triggers = Vec::new();
         for text in texts {
             let name = format!("ONBUILD of `{}`", self.lines[stage].name);
-            let too_large = |error: crate::source::SourceError| fail("onbuild", span, error.to_string());
-            let file = self.sources.add(name, text.clone().into_bytes()).map_err(too_large)?;
+            let too_large =
+                |error: crate::source::SourceError| fail("onbuild", span, error.to_string());
+            let file = self
+                .sources
+                .add(name, text.clone().into_bytes())
+                .map_err(too_large)?;
             let instruction = parse_trigger(&file).map_err(|diagnostics| {
-                let why = diagnostics.first().map_or("not an instruction", |d| d.message.as_str());
-                fail("onbuild", span, format!("the base image's trigger `{text}` cannot be used: {why}"))
+                let why = diagnostics
+                    .first()
+                    .map_or("not an instruction", |d| d.message.as_str());
+                fail(
+                    "onbuild",
+                    span,
+                    format!("the base image's trigger `{text}` cannot be used: {why}"),
+                )
             })?;
             triggers.push(Trigger { instruction });
         }
@@ -274,7 +330,9 @@ impl<'a> Lowering<'a> {
 
     fn plan(self, mut state: StageState) -> Plan {
         for (key, value) in &self.options.labels {
-            state.config.insert_into("Labels", key, serde_json::json!(value));
+            state
+                .config
+                .insert_into("Labels", key, serde_json::json!(value));
         }
         let triggers = (!state.triggers.is_empty()).then(|| serde_json::json!(state.triggers));
         state.config.set("OnBuild", triggers);
@@ -306,19 +364,39 @@ impl<'a> Lowering<'a> {
             matches!(kind, Run(_) | Copy(_) | Add(_) | Workdir(_))
         };
         let own_count = own.iter().filter(counted).count();
-        let count = 1 + own_count + triggers.iter().map(|t| &t.instruction).filter(counted).count();
+        let count = 1
+            + own_count
+            + triggers
+                .iter()
+                .map(|t| &t.instruction)
+                .filter(counted)
+                .count();
         let mut position = 1;
         let from = dockerfile.stages[index].from.span;
-        let with_place = triggers.iter().map(|t| (&t.instruction, true)).chain(own.iter().map(|i| (i, false)));
+        let with_place = triggers
+            .iter()
+            .map(|t| (&t.instruction, true))
+            .chain(own.iter().map(|i| (i, false)));
         for (instruction, trigger) in with_place {
             position += usize::from(counted(&instruction));
             let span = if trigger { from } else { instruction.span };
             let escape = if trigger { '\\' } else { dockerfile.escape };
-            let place = Place { stage: index, span, escape, position: (position, count), trigger };
+            let place = Place {
+                stage: index,
+                span,
+                escape,
+                position: (position, count),
+                trigger,
+            };
             instructions::lower(self, &mut state, instruction, place).map_err(|mut failure| {
                 if trigger {
-                    failure.labels = vec![crate::source::Label { span: from, text: String::new() }];
-                    failure.hints.push(format!("in the base's trigger `{}`", instruction.text));
+                    failure.labels = vec![crate::source::Label {
+                        span: from,
+                        text: String::new(),
+                    }];
+                    failure
+                        .hints
+                        .push(format!("in the base's trigger `{}`", instruction.text));
                 }
                 failure
             })?;
@@ -330,7 +408,13 @@ impl<'a> Lowering<'a> {
         let line = self.lines[index].clone();
         if let Named::Stage(base) = line.named {
             // A base that failed has been reported; nothing more can be said of this stage.
-            let missing = || fail("base-stage", self.dockerfile.stages[index].from.span, "its base stage has errors");
+            let missing = || {
+                fail(
+                    "base-stage",
+                    self.dockerfile.stages[index].from.span,
+                    "its base stage has errors",
+                )
+            };
             return Ok(self.finished[base].as_ref().ok_or_else(missing)?.derived());
         }
         let Some(request) = self.base_request(index)? else {
@@ -369,12 +453,20 @@ impl<'a> Lowering<'a> {
     }
 
     /// Adds a step on top of a stage's state.
-    pub(super) fn step(&mut self, state: &StageState, place: Place, text: &str, kind: StepKind) -> StepId {
+    pub(super) fn step(
+        &mut self,
+        state: &StageState,
+        place: Place,
+        text: &str,
+        kind: StepKind,
+    ) -> StepId {
         let stage = &self.dockerfile.stages[place.stage];
         let no_cache = match &self.options.no_cache {
             NoCache::Never => false,
             NoCache::Always => true,
-            NoCache::Stages(names) => reach::name_of(stage).is_some_and(|name| names.contains(name)),
+            NoCache::Stages(names) => {
+                reach::name_of(stage).is_some_and(|name| names.contains(name))
+            }
         };
         self.steps.push(Step {
             label: self.label(place, text),

@@ -23,8 +23,8 @@ pub use graph::{Plan, PlannedHistory, PlannedImage};
 pub use lower::{Lowered, lower};
 pub use options::{Entitlements, NamedContext, NoCache, PlanOptions, ResolvedBases, context_name};
 pub use step::{
-    BaseId, BaseRequest, CopySource, CopyStep, ImageSource, NetworkMode, RunMount, RunStep, Sharing, StateRef, Step,
-    StepId, StepKind, TreeSource, WorkdirStep,
+    BaseId, BaseRequest, CopySource, CopyStep, ImageSource, NetworkMode, RunMount, RunStep,
+    Sharing, StateRef, Step, StepId, StepKind, TreeSource, WorkdirStep,
 };
 
 use crate::dockerfile::ast::Word;

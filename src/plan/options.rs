@@ -68,7 +68,10 @@ pub fn context_name(name: &str) -> String {
     match name.parse::<Reference>() {
         Ok(reference) => {
             let familiar = reference.familiar();
-            familiar.strip_suffix(":latest").unwrap_or(&familiar).to_owned()
+            familiar
+                .strip_suffix(":latest")
+                .unwrap_or(&familiar)
+                .to_owned()
         }
         Err(_) => name.to_lowercase(),
     }

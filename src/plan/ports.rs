@@ -10,7 +10,11 @@ pub(super) fn exposed(spec: &str) -> Result<Vec<String>, String> {
         Some((ports, proto)) => (ports, proto.to_ascii_lowercase()),
         None => (spec, "tcp".to_owned()),
     };
-    let proto = if proto.is_empty() { "tcp".to_owned() } else { proto };
+    let proto = if proto.is_empty() {
+        "tcp".to_owned()
+    } else {
+        proto
+    };
     if ports.is_empty() {
         return Err(invalid("no port specified".to_owned()));
     }
@@ -21,20 +25,31 @@ pub(super) fn exposed(spec: &str) -> Result<Vec<String>, String> {
     if !matches!(proto.as_str(), "tcp" | "udp" | "sctp") {
         return Err(invalid(format!("invalid proto: {proto}")));
     }
-    if !ip.is_empty() && ip.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_err() {
+    if !ip.is_empty()
+        && ip
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<std::net::IpAddr>()
+            .is_err()
+    {
         return Err(invalid(format!("invalid IP address: {ip}")));
     }
-    let container_range = range(container).ok_or_else(|| invalid(format!("invalid containerPort: {container}")))?;
+    let container_range =
+        range(container).ok_or_else(|| invalid(format!("invalid containerPort: {container}")))?;
     if !host.is_empty() {
         let host_range = range(host).ok_or_else(|| invalid(format!("invalid hostPort: {host}")))?;
         let width = |(first, last): (u16, u16)| last - first;
         // One container port may be offered on any port of a range.
         if width(host_range) != width(container_range) && width(container_range) != 0 {
-            return Err(invalid(format!("invalid ranges specified for container and host Ports: {container} and {host}")));
+            return Err(invalid(format!(
+                "invalid ranges specified for container and host Ports: {container} and {host}"
+            )));
         }
     }
     let (first, last) = container_range;
-    Ok((first..=last).map(|port| format!("{port}/{proto}")).collect())
+    Ok((first..=last)
+        .map(|port| format!("{port}/{proto}"))
+        .collect())
 }
 
 /// `ip:host:container`, `host:container` or `container`; an IPv6 address is in brackets.
@@ -50,7 +65,12 @@ fn split_parts(ports: &str) -> (&str, &str, &str) {
 }
 
 fn range(text: &str) -> Option<(u16, u16)> {
-    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
+    let number = |text: &str| {
+        text.bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| text.parse::<u16>().ok())
+            .flatten()
+    };
     let (first, last) = match text.split_once('-') {
         Some((first, last)) => (number(first)?, number(last)?),
         None => (number(text)?, number(text)?),
@@ -85,7 +105,10 @@ mod tests {
             ("65536", "invalid containerPort: 65536"),
             ("x:80", "invalid hostPort: x"),
             ("1.2.3:80:80", "invalid IP address: 1.2.3"),
-            ("1-2:5-9", "invalid ranges specified for container and host Ports: 5-9 and 1-2"),
+            (
+                "1-2:5-9",
+                "invalid ranges specified for container and host Ports: 5-9 and 1-2",
+            ),
             ("9-1", "invalid containerPort: 9-1"),
         ] {
             let error = exposed(spec).unwrap_err();

@@ -22,14 +22,25 @@ pub(super) enum Named {
 /// The stage to build.
 pub(super) fn target(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<usize, Failure> {
     let last = dockerfile.stages.len() - 1;
-    let Some(wanted) = &options.target else { return Ok(last) };
+    let Some(wanted) = &options.target else {
+        return Ok(last);
+    };
     let lower = wanted.to_lowercase();
-    let by_name = dockerfile.stages.iter().rposition(|stage| name_of(stage) == Some(&lower));
+    let by_name = dockerfile
+        .stages
+        .iter()
+        .rposition(|stage| name_of(stage) == Some(&lower));
     let by_index = || wanted.parse::<usize>().ok().filter(|index| *index <= last);
     by_name.or_else(by_index).ok_or_else(|| {
         let names = dockerfile.stages.iter().filter_map(name_of);
-        let close = names.map(|name| (strsim::levenshtein(name, &lower), name)).min().filter(|(d, _)| *d <= 3);
-        let diagnostic = Diagnostic::error("target", format!("target stage \"{wanted}\" could not be found"));
+        let close = names
+            .map(|name| (strsim::levenshtein(name, &lower), name))
+            .min()
+            .filter(|(d, _)| *d <= 3);
+        let diagnostic = Diagnostic::error(
+            "target",
+            format!("target stage \"{wanted}\" could not be found"),
+        );
         Box::new(match close {
             Some((_, name)) => diagnostic.hint(format!("did you mean `{name}`?")),
             None => diagnostic.hint("name a stage with `FROM image AS name`"),
@@ -42,12 +53,20 @@ pub(super) fn name_of(stage: &Stage) -> Option<&String> {
 }
 
 /// What the base name of a stage means: a named context, an earlier stage, an image.
-pub(super) fn base(dockerfile: &Dockerfile, options: &PlanOptions, stage: usize, name: &str) -> Named {
+pub(super) fn base(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions,
+    stage: usize,
+    name: &str,
+) -> Named {
     if let Some(context) = context(options, name) {
         return Named::Context(context);
     }
     let lower = name.to_lowercase();
-    match dockerfile.stages[..stage].iter().rposition(|stage| name_of(stage) == Some(&lower)) {
+    match dockerfile.stages[..stage]
+        .iter()
+        .rposition(|stage| name_of(stage) == Some(&lower))
+    {
         Some(found) => Named::Stage(found),
         None => Named::Image,
     }
@@ -72,21 +91,40 @@ pub(super) fn reference(
     }
     let lower = name.to_lowercase();
     let stages = &dockerfile.stages;
-    let mut found = stages[..stage].iter().rposition(|stage| name_of(stage) == Some(&lower));
-    found = found.or_else(|| stages.iter().position(|stage| name_of(stage) == Some(&lower)));
-    if found.is_none() && mount_target.is_none() && let Ok(index) = name.parse::<usize>() {
+    let mut found = stages[..stage]
+        .iter()
+        .rposition(|stage| name_of(stage) == Some(&lower));
+    found = found.or_else(|| {
+        stages
+            .iter()
+            .position(|stage| name_of(stage) == Some(&lower))
+    });
+    if found.is_none()
+        && mount_target.is_none()
+        && let Ok(index) = name.parse::<usize>()
+    {
         if index >= stages.len() {
-            return Err(fail("stage-index", span, format!("invalid stage index {name}")));
+            return Err(fail(
+                "stage-index",
+                span,
+                format!("invalid stage index {name}"),
+            ));
         }
         found = Some(index);
     }
-    let label = |index: usize| name_of(&stages[index]).cloned().unwrap_or_else(|| format!("stage-{index}"));
+    let label = |index: usize| {
+        name_of(&stages[index])
+            .cloned()
+            .unwrap_or_else(|| format!("stage-{index}"))
+    };
     match found {
         None => Ok(Named::Image),
         Some(index) if index < stage => Ok(Named::Stage(index)),
-        Some(index) if index == stage => {
-            Err(fail("circular", span, format!("circular dependency detected on stage: {}", label(stage))))
-        }
+        Some(index) if index == stage => Err(fail(
+            "circular",
+            span,
+            format!("circular dependency detected on stage: {}", label(stage)),
+        )),
         Some(_) => {
             let message = match mount_target {
                 Some(target) => format!(
@@ -128,6 +166,15 @@ pub(super) fn stages_used<'a>(
     let span = Span::default();
     let names = instructions.into_iter().flat_map(sources);
     // Wrong references are reported when the instruction itself is lowered.
-    let found = names.filter_map(|name| reference(dockerfile, options, stage, name, None, span).ok());
-    found.filter_map(|named| if let Named::Stage(index) = named { Some(index) } else { None }).collect()
+    let found =
+        names.filter_map(|name| reference(dockerfile, options, stage, name, None, span).ok());
+    found
+        .filter_map(|named| {
+            if let Named::Stage(index) = named {
+                Some(index)
+            } else {
+                None
+            }
+        })
+        .collect()
 }

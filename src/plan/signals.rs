@@ -2,9 +2,9 @@
 
 /// Linux signals by name without `SIG`.
 const NAMES: [&str; 33] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "IOT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
-    "TERM", "STKFLT", "CHLD", "CLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
-    "WINCH", "IO", "POLL", "PWR",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "IOT", "BUS", "FPE", "KILL", "USR1", "SEGV",
+    "USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CLD", "CONT", "STOP", "TSTP", "TTIN",
+    "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "POLL", "PWR",
 ];
 
 /// Whether a text names a signal: a number from 1 to 64, or a name with or without `SIG` in any case.
@@ -15,7 +15,8 @@ pub(super) fn is_signal(text: &str) -> bool {
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let realtime = |prefix: &str, limit: u32| {
-        name.strip_prefix(prefix).is_some_and(|n| n.parse::<u32>().is_ok_and(|n| (1..=limit).contains(&n)))
+        name.strip_prefix(prefix)
+            .is_some_and(|n| n.parse::<u32>().is_ok_and(|n| (1..=limit).contains(&n)))
     };
     NAMES.contains(&name)
         || matches!(name, "SYS" | "RTMIN" | "RTMAX")

@@ -41,7 +41,10 @@ impl StageState {
 
     /// The value of a variable as expansion sees it.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
-        self.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+        self.env
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.clone())
     }
 
     /// `ENV`: in the image and for what follows.
@@ -84,9 +87,16 @@ impl StageState {
 
     /// `|2 A=1 B=2 `, or nothing where no argument has a value.
     pub(super) fn history_args(&self) -> String {
-        let set: Vec<String> =
-            self.args.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?))).collect();
-        if set.is_empty() { String::new() } else { format!("|{} {} ", set.len(), set.join(" ")) }
+        let set: Vec<String> = self
+            .args
+            .iter()
+            .filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)))
+            .collect();
+        if set.is_empty() {
+            String::new()
+        } else {
+            format!("|{} {} ", set.len(), set.join(" "))
+        }
     }
 
     /// The working directory, absolute.
@@ -96,7 +106,10 @@ impl StageState {
 
     /// The command line of a shell-form instruction.
     pub(super) fn in_shell(&self, text: &str) -> Vec<String> {
-        let mut argv = self.config.shell().unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned()]);
+        let mut argv = self
+            .config
+            .shell()
+            .unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned()]);
         argv.push(text.to_owned());
         argv
     }
@@ -110,6 +123,10 @@ impl StageState {
 
     /// What a stage that is `FROM` this one starts with.
     pub(super) fn derived(&self) -> Self {
-        Self { cmd_set: false, triggers: Vec::new(), ..self.clone() }
+        Self {
+            cmd_set: false,
+            triggers: Vec::new(),
+            ..self.clone()
+        }
     }
 }

@@ -285,7 +285,10 @@ impl Step {
         };
         match &self.kind {
             StepKind::Run(run) => run.mounts.iter().for_each(|mount| match mount {
-                RunMount::Bind { from, .. } | RunMount::Cache { from: Some(from), .. } => tree(from),
+                RunMount::Bind { from, .. }
+                | RunMount::Cache {
+                    from: Some(from), ..
+                } => tree(from),
                 _ => {}
             }),
             StepKind::Copy(copy) => tree(&copy.from),

@@ -22,8 +22,11 @@ fn plan_with(text: &str, options: &PlanOptions) -> Result<Lowered, String> {
     let mut sources = SourceMap::default();
     let file = sources.add("Dockerfile", text.as_bytes().to_vec()).unwrap();
     let parsed = crate::dockerfile::parse(&file);
-    let dockerfile = parsed.dockerfile.unwrap_or_else(|| panic!("{:?}", parsed.diagnostics));
-    lower(&dockerfile, &mut sources, options, &ResolvedBases::new()).map_err(|diagnostics| diagnostics[0].message.clone())
+    let dockerfile = parsed
+        .dockerfile
+        .unwrap_or_else(|| panic!("{:?}", parsed.diagnostics));
+    lower(&dockerfile, &mut sources, options, &ResolvedBases::new())
+        .map_err(|diagnostics| diagnostics[0].message.clone())
 }
 
 fn plan(text: &str) -> Plan {
@@ -38,7 +41,11 @@ fn error(text: &str) -> String {
 }
 
 fn texts(plan: &Plan) -> Vec<&str> {
-    plan.image.history.iter().map(|entry| entry.created_by.as_str()).collect()
+    plan.image
+        .history
+        .iter()
+        .map(|entry| entry.created_by.as_str())
+        .collect()
 }
 
 #[test]
@@ -47,12 +54,18 @@ fn only_what_the_target_needs_is_planned() {
     let plan = plan(file);
     assert_eq!(plan.bases, []);
     assert_eq!(plan.steps.len(), 2);
-    assert_eq!(plan.steps[1].inputs(), [StateRef::Scratch, StateRef::Step(StepId(0))]);
+    assert_eq!(
+        plan.steps[1].inputs(),
+        [StateRef::Scratch, StateRef::Step(StepId(0))]
+    );
 }
 
 #[test]
 fn images_are_asked_for_before_there_is_a_plan() {
-    let Ok(Lowered::Needs(needs)) = plan_with("FROM a\nCOPY --from=b / /\nFROM c\nCOPY --from=0 / /\n", &options()) else {
+    let Ok(Lowered::Needs(needs)) = plan_with(
+        "FROM a\nCOPY --from=b / /\nFROM c\nCOPY --from=0 / /\n",
+        &options(),
+    ) else {
         panic!()
     };
     assert_eq!(needs.len(), 3);
@@ -67,20 +80,38 @@ fn values_of_one_env_see_the_environment_before_it() {
 #[test]
 fn args_reach_run_and_history_but_not_the_image() {
     let mut options = options();
-    options.build_args.insert("A".to_owned(), "given".to_owned());
+    options
+        .build_args
+        .insert("A".to_owned(), "given".to_owned());
     let file = "ARG G=global\nFROM scratch\nARG A=1 B G\nRUN x\n";
-    let Ok(Lowered::Plan(plan)) = plan_with(file, &options) else { panic!() };
-    assert_eq!(texts(&plan), ["ARG A=given B G=global", "RUN |2 A=given G=global /bin/sh -c x # buildkit"]);
+    let Ok(Lowered::Plan(plan)) = plan_with(file, &options) else {
+        panic!()
+    };
+    assert_eq!(
+        texts(&plan),
+        [
+            "ARG A=given B G=global",
+            "RUN |2 A=given G=global /bin/sh -c x # buildkit"
+        ]
+    );
     assert!(!format!("{:?}", plan.image.config).contains("given"));
-    let StepKind::Run(run) = &plan.steps[0].kind else { panic!() };
+    let StepKind::Run(run) = &plan.steps[0].kind else {
+        panic!()
+    };
     assert!(run.env.contains(&("A".to_owned(), "given".to_owned())));
 }
 
 #[test]
 fn entrypoint_resets_an_inherited_cmd_only() {
     let cmd = |file: &str| plan(file).image.config.get::<Vec<String>>("Cmd");
-    assert_eq!(cmd("FROM scratch AS a\nCMD [\"x\"]\nFROM a\nENTRYPOINT [\"y\"]\n"), None);
-    assert_eq!(cmd("FROM scratch\nCMD [\"x\"]\nENTRYPOINT [\"y\"]\n"), Some(vec!["x".to_owned()]));
+    assert_eq!(
+        cmd("FROM scratch AS a\nCMD [\"x\"]\nFROM a\nENTRYPOINT [\"y\"]\n"),
+        None
+    );
+    assert_eq!(
+        cmd("FROM scratch\nCMD [\"x\"]\nENTRYPOINT [\"y\"]\n"),
+        Some(vec!["x".to_owned()])
+    );
 }
 
 #[test]
@@ -94,7 +125,10 @@ fn triggers_of_a_stage_run_once_downstream() {
 #[test]
 fn wrong_references() {
     for (file, expected) in [
-        ("FROM scratch AS a\nCOPY --from=a / /\n", "circular dependency detected on stage: a"),
+        (
+            "FROM scratch AS a\nCOPY --from=a / /\n",
+            "circular dependency detected on stage: a",
+        ),
         (
             "FROM scratch AS a\nCOPY --from=b / /\nFROM a AS b\n",
             "cannot copy from stage \"b\", it needs to be defined before current stage \"a\"",
@@ -103,7 +137,10 @@ fn wrong_references() {
         ("FROM $X\n", "base name ($X) should not be blank"),
         ("FROM a:b:c\n", "failed to parse stage name \"a:b:c\""),
         ("FROM scratch\nSTOPSIGNAL FOO\n", "invalid signal: FOO"),
-        ("FROM scratch\nRUN --network=host x\n", "network.host is not allowed"),
+        (
+            "FROM scratch\nRUN --network=host x\n",
+            "network.host is not allowed",
+        ),
     ] {
         let error = error(file);
         assert!(error.contains(expected), "{file}: {error}");

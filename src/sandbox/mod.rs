@@ -7,6 +7,7 @@
 
 mod cancel;
 mod error;
+pub mod files;
 mod handshake;
 pub mod init;
 mod outcome;
@@ -24,7 +25,7 @@ pub use spec::{
 };
 
 /// Runs one step to its end.
-pub trait StepRunner: Send + Sync {
+pub trait StepRunner: std::fmt::Debug + Send + Sync {
     /// Runs the command of `spec` and hands its output, standard output and error in the order they were written, to
     /// `output` as it comes. Blocks until every process of the step is gone.
     ///

@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use crate::oci::{Digest, Hasher};
-use crate::plan::{CopySource, CopyStep, RunMount, RunStep, Step, StepKind, TreeSource, WorkdirStep};
+use crate::plan::{
+    CopySource, CopyStep, RunMount, RunStep, Step, StepKind, TreeSource, WorkdirStep,
+};
 
 /// Raised when the same ingredients would mean another result.
 const FORMAT: &str = "builder step 1";
@@ -51,11 +53,11 @@ impl Ingredients {
 }
 
 /// Digests of what a step takes from other trees than its input, in the order of [`foreign_sources`].
-pub type SourceDigests = Vec<Digest>;
+pub(super) type SourceDigests = Vec<Digest>;
 
 /// The trees that a step takes files from, besides its input.
 #[must_use]
-pub fn foreign_sources(step: &Step) -> Vec<(&TreeSource, Foreign<'_>)> {
+pub(super) fn foreign_sources(step: &Step) -> Vec<(&TreeSource, Foreign<'_>)> {
     match &step.kind {
         StepKind::Copy(copy) => vec![(&copy.from, Foreign::Copy(copy))],
         StepKind::Run(run) => run
@@ -72,7 +74,7 @@ pub fn foreign_sources(step: &Step) -> Vec<(&TreeSource, Foreign<'_>)> {
 
 /// What is taken of a tree.
 #[derive(Clone, Copy, Debug)]
-pub enum Foreign<'a> {
+pub(super) enum Foreign<'a> {
     /// The sources of a copy.
     Copy(&'a CopyStep),
     /// One path with everything below it.
@@ -81,7 +83,7 @@ pub enum Foreign<'a> {
 
 /// The ingredients of a step on a state. `foreign` are the digests of what it takes from other trees.
 #[must_use]
-pub fn ingredients(step: &Step, input: Digest, foreign: &SourceDigests) -> Ingredients {
+pub(super) fn ingredients(step: &Step, input: Digest, foreign: &SourceDigests) -> Ingredients {
     let mut all = Ingredients::default();
     all.add("platform", step.platform.to_string());
     if depends_on_input(step) {
@@ -104,10 +106,14 @@ pub fn ingredients(step: &Step, input: Digest, foreign: &SourceDigests) -> Ingre
 
 /// A `COPY --link` stands on nothing, except for the names of owners, which are looked up in what is below.
 #[must_use]
-pub fn depends_on_input(step: &Step) -> bool {
+pub(super) fn depends_on_input(step: &Step) -> bool {
     match &step.kind {
         StepKind::Copy(copy) => {
-            let numeric = |owner: &str| owner.split(':').all(|id| id.bytes().all(|b| b.is_ascii_digit()));
+            let numeric = |owner: &str| {
+                owner
+                    .split(':')
+                    .all(|id| id.bytes().all(|b| b.is_ascii_digit()))
+            };
             !copy.link || copy.chown.as_deref().is_some_and(|owner| !numeric(owner))
         }
         _ => true,
@@ -124,7 +130,10 @@ fn add_run(all: &mut Ingredients, run: &RunStep) {
     all.add("user", &run.user);
     all.add("hostname", &run.hostname);
     all.add("network", run.network.word());
-    all.add("security", if run.insecure { "insecure" } else { "sandbox" });
+    all.add(
+        "security",
+        if run.insecure { "insecure" } else { "sandbox" },
+    );
     if let Some((path, content)) = &run.script {
         all.add("script", quoted(&[path.clone(), content.clone()]));
     }
@@ -136,20 +145,54 @@ fn add_run(all: &mut Ingredients, run: &RunStep) {
 /// The layout of a mount, without what it contains: files are ingredients of their own, caches and secrets are none.
 fn mount_text(mount: &RunMount) -> String {
     let parts: Vec<String> = match mount {
-        RunMount::Bind { source, target, writable, .. } => {
-            vec!["bind".into(), target.clone(), source.clone(), writable.to_string()]
+        RunMount::Bind {
+            source,
+            target,
+            writable,
+            ..
+        } => {
+            vec![
+                "bind".into(),
+                target.clone(),
+                source.clone(),
+                writable.to_string(),
+            ]
         }
-        RunMount::Cache { target, read_only, .. } => vec!["cache".into(), target.clone(), read_only.to_string()],
-        RunMount::Tmpfs { target, size } => vec!["tmpfs".into(), target.clone(), format!("{size:?}")],
-        RunMount::Secret { id, target, env, mode, uid, gid, .. } => vec![
+        RunMount::Cache {
+            target, read_only, ..
+        } => vec!["cache".into(), target.clone(), read_only.to_string()],
+        RunMount::Tmpfs { target, size } => {
+            vec!["tmpfs".into(), target.clone(), format!("{size:?}")]
+        }
+        RunMount::Secret {
+            id,
+            target,
+            env,
+            mode,
+            uid,
+            gid,
+            ..
+        } => vec![
             "secret".into(),
             id.clone(),
             target.clone().unwrap_or_default(),
             env.clone().unwrap_or_default(),
             format!("{mode:o} {uid} {gid}"),
         ],
-        RunMount::Ssh { id, target, mode, uid, gid, .. } => {
-            vec!["ssh".into(), id.clone(), target.clone().unwrap_or_default(), format!("{mode:o} {uid} {gid}")]
+        RunMount::Ssh {
+            id,
+            target,
+            mode,
+            uid,
+            gid,
+            ..
+        } => {
+            vec![
+                "ssh".into(),
+                id.clone(),
+                target.clone().unwrap_or_default(),
+                format!("{mode:o} {uid} {gid}"),
+            ]
         }
     };
     quoted(&parts)
@@ -173,7 +216,10 @@ fn add_copy(all: &mut Ingredients, copy: &CopyStep) {
         }
     }
     let flags = [("link", copy.link), ("parents", copy.parents)];
-    flags.iter().filter(|(_, set)| *set).for_each(|(name, _)| all.add(*name, "true"));
+    flags
+        .iter()
+        .filter(|(_, set)| *set)
+        .for_each(|(name, _)| all.add(*name, "true"));
     if !copy.exclude.is_empty() {
         all.add("exclude", quoted(&copy.exclude));
     }
@@ -259,7 +305,12 @@ mod tests {
         let mut same = run_step();
         same.proxy_env.push(("HTTP_PROXY".into(), "x".into()));
         assert_eq!(key(same), key(run_step()));
-        let with = |id: &str| key(RunStep { mounts: vec![cache(id)], ..run_step() });
+        let with = |id: &str| {
+            key(RunStep {
+                mounts: vec![cache(id)],
+                ..run_step()
+            })
+        };
         assert_eq!(with("a"), with("b"));
     }
 }

@@ -65,7 +65,12 @@ pub(super) enum Message {
     /// Something to show.
     Event(BuildEvent),
     /// A step ended.
-    Ended { step: StepId, id: VertexId, millis: u64, result: Box<Result<StepResult, StepError>> },
+    Ended {
+        step: StepId,
+        id: VertexId,
+        millis: u64,
+        result: Box<Result<StepResult, StepError>>,
+    },
 }
 
 /// Runs every step of a plan.
@@ -79,7 +84,11 @@ pub fn solve(
     first_vertex: u32,
 ) -> Result<Solution, SolveError> {
     let layers = Layers::new(environment.store, environment.privileges);
-    let bases: Vec<State> = environment.bases.iter().map(|base| State::of_base(base)).collect();
+    let bases: Vec<State> = environment
+        .bases
+        .iter()
+        .map(|base| State::of_base(base))
+        .collect();
     let worker = Worker::new(plan, environment, &layers);
     let result = std::thread::scope(|scope| {
         let (publish, records) = channel();
@@ -98,9 +107,15 @@ pub fn solve(
 }
 
 fn save_indexes(environment: &Environment<'_>, sink: &mut dyn EventSink) {
-    for tree in environment.context.iter().chain(environment.named_contexts.values()) {
+    for tree in environment
+        .context
+        .iter()
+        .chain(environment.named_contexts.values())
+    {
         if let Err(error) = tree.index.save(&tree.index_path) {
-            sink.emit(BuildEvent::Warning { message: format!("the index of the context could not be written: {error}") });
+            sink.emit(BuildEvent::Warning {
+                message: format!("the index of the context could not be written: {error}"),
+            });
         }
     }
 }
@@ -158,7 +173,10 @@ impl<'p, 's> Coordinator<'p, 's> {
             Some(failure) => Err(failure),
             None if self.queue.is_finished() => Ok(Solution {
                 bases: std::mem::take(&mut self.bases),
-                steps: std::mem::take(&mut self.results).into_iter().flatten().collect(),
+                steps: std::mem::take(&mut self.results)
+                    .into_iter()
+                    .flatten()
+                    .collect(),
             }),
             // Only an interrupt before the first step gets here.
             None => Err(SolveError {
@@ -177,19 +195,38 @@ impl<'p, 's> Coordinator<'p, 's> {
         publish: &Sender<Publication>,
     ) {
         while self.running < self.jobs && self.failure.is_none() && !self.cancel.is_cancelled() {
-            let Some(step) = self.queue.take() else { return };
+            let Some(step) = self.queue.take() else {
+                return;
+            };
             let id = VertexId(self.next_vertex);
             self.next_vertex += 1;
-            self.sink.emit(BuildEvent::Started { id, name: self.plan.step(step).label.clone() });
+            self.sink.emit(BuildEvent::Started {
+                id,
+                name: self.plan.step(step).label.clone(),
+            });
             self.running += 1;
-            let states = self.plan.step(step).inputs().into_iter().map(|state| self.state(state)).collect();
-            let report = Reporter { send: send.clone(), id };
+            let states = self
+                .plan
+                .step(step)
+                .inputs()
+                .into_iter()
+                .map(|state| self.state(state))
+                .collect();
+            let report = Reporter {
+                send: send.clone(),
+                id,
+            };
             let publish = publish.clone();
             scope.spawn(move || {
                 let started = Instant::now();
                 let result = step::execute(worker, step, states, &report, &publish);
                 let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-                report.tell(Message::Ended { step, id, millis, result: Box::new(result) });
+                report.tell(Message::Ended {
+                    step,
+                    id,
+                    millis,
+                    result: Box::new(result),
+                });
             });
         }
     }
@@ -209,12 +246,25 @@ impl<'p, 's> Coordinator<'p, 's> {
     fn take_message(&mut self, receive: &Receiver<Message>) {
         match receive.recv() {
             Ok(Message::Event(event)) => self.sink.emit(event),
-            Ok(Message::Ended { step, id, millis, result }) => {
+            Ok(Message::Ended {
+                step,
+                id,
+                millis,
+                result,
+            }) => {
                 self.running -= 1;
                 match *result {
                     Ok(result) => {
-                        let outcome = if result.cached { Outcome::Cached } else { Outcome::Done };
-                        self.sink.emit(BuildEvent::Finished { id, outcome, millis });
+                        let outcome = if result.cached {
+                            Outcome::Cached
+                        } else {
+                            Outcome::Done
+                        };
+                        self.sink.emit(BuildEvent::Finished {
+                            id,
+                            outcome,
+                            millis,
+                        });
                         self.results[step.0] = Some(result);
                         self.queue.finish(step);
                     }
@@ -229,19 +279,34 @@ impl<'p, 's> Coordinator<'p, 's> {
     fn fail(&mut self, step: StepId, id: VertexId, millis: u64, error: StepError) {
         let stopped = matches!(
             error,
-            StepError::Cancelled | StepError::Sandbox { source: SandboxError::Cancelled, .. }
+            StepError::Cancelled
+                | StepError::Sandbox {
+                    source: SandboxError::Cancelled,
+                    ..
+                }
         );
         if stopped {
             self.sink.emit(BuildEvent::Cancelled { id });
         } else {
-            self.sink.emit(BuildEvent::Failed { id, message: error.to_string(), millis });
+            self.sink.emit(BuildEvent::Failed {
+                id,
+                message: error.to_string(),
+                millis,
+            });
         }
         self.cancel.cancel();
-        let replaces = self.failure.as_ref().is_none_or(|f| matches!(f.source, StepError::Cancelled) && !stopped);
+        let replaces = self
+            .failure
+            .as_ref()
+            .is_none_or(|f| matches!(f.source, StepError::Cancelled) && !stopped);
         if replaces {
             let planned = self.plan.step(step);
             let source = if stopped { StepError::Cancelled } else { error };
-            self.failure = Some(SolveError { label: planned.label.clone(), span: planned.span, source });
+            self.failure = Some(SolveError {
+                label: planned.label.clone(),
+                span: planned.span,
+                source,
+            });
         }
     }
 
@@ -284,8 +349,13 @@ pub(super) struct Publication {
 fn publish_all(store: &Store, publications: &Receiver<Publication>) -> Result<(), StoreError> {
     let mut result = Ok(());
     while let Ok(first) = publications.recv() {
-        let batch: Vec<Publication> = std::iter::once(first).chain(publications.try_iter()).collect();
-        let diff_ids: Vec<Digest> = batch.iter().map(|publication| publication.record.diff_id).collect();
+        let batch: Vec<Publication> = std::iter::once(first)
+            .chain(publications.try_iter())
+            .collect();
+        let diff_ids: Vec<Digest> = batch
+            .iter()
+            .map(|publication| publication.record.diff_id)
+            .collect();
         let written = store.settle(&diff_ids).and_then(|()| {
             batch.iter().try_for_each(|publication| {
                 store.put_step(&publication.record)?;
@@ -298,7 +368,9 @@ fn publish_all(store: &Store, publications: &Receiver<Publication>) -> Result<()
         if written.is_err() {
             result = written;
         }
-        batch.into_iter().for_each(|publication| drop(publication.lock));
+        batch
+            .into_iter()
+            .for_each(|publication| drop(publication.lock));
     }
     result
 }

@@ -59,7 +59,11 @@ impl ContextTree {
         let identity = context.identity();
         let index_path = store.context_index(&identity.file_name());
         let index = StatIndex::load(&index_path, identity, now);
-        Self { context, index, index_path }
+        Self {
+            context,
+            index,
+            index_path,
+        }
     }
 }
 
@@ -105,8 +109,12 @@ impl RunSettings {
         let bytes = match self.secrets.get(id) {
             None => return Ok(None),
             Some(SecretSource::Value(bytes)) => bytes.clone(),
-            Some(SecretSource::File(path)) => crate::fsio::read(path)
-                .map_err(|source| StepError::SecretUnreadable { id: id.to_owned(), source })?,
+            Some(SecretSource::File(path)) => {
+                crate::fsio::read(path).map_err(|source| StepError::SecretUnreadable {
+                    id: id.to_owned(),
+                    source,
+                })?
+            }
         };
         if bytes.len() > SECRET_LIMIT {
             return Err(StepError::SecretTooLarge { id: id.to_owned() });

@@ -88,7 +88,10 @@ pub enum StepError {
 fn exit_text(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exit code: {code}"),
-        Exit::Signal(signal) => format!("exit code: {} (killed by signal {signal})", signal.saturating_add(128)),
+        Exit::Signal(signal) => format!(
+            "exit code: {} (killed by signal {signal})",
+            signal.saturating_add(128)
+        ),
     }
 }
 
@@ -133,7 +136,9 @@ impl StepError {
     #[must_use]
     pub fn is_environment(&self) -> bool {
         match self {
-            Self::Sandbox { source, .. } => source.exit_code().is_none() && !matches!(source, SandboxError::TimedOut { .. }),
+            Self::Sandbox { source, .. } => {
+                source.exit_code().is_none() && !matches!(source, SandboxError::TimedOut { .. })
+            }
             Self::Layer(_) | Self::Store(_) | Self::Disk(_) | Self::Changes(_) => true,
             Self::Context(error) => !matches!(error, ContextError::Lookup(_)),
             _ => false,

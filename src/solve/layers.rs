@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::error::LayerError;
 use super::state::{LayerHandle, State};
 use crate::fsio;
-use crate::layer::{self, ContentSource, Decompressor, DirectoryWriter, Markers, Privileges, Stack, Toc};
+use crate::layer::{
+    self, ContentSource, Decompressor, DirectoryWriter, Markers, Privileges, Stack, Toc,
+};
 use crate::oci::{Digest, Hasher};
 use crate::store::{LayerForm, NewLayer, Store};
 
@@ -32,7 +34,11 @@ impl<'a> Layers<'a> {
     /// Over a store.
     #[must_use]
     pub fn new(store: &'a Store, privileges: Privileges) -> Self {
-        Self { store, privileges, tocs: Mutex::new(BTreeMap::new()) }
+        Self {
+            store,
+            privileges,
+            tocs: Mutex::new(BTreeMap::new()),
+        }
     }
 
     /// The table of contents of a layer.
@@ -45,7 +51,10 @@ impl<'a> Layers<'a> {
 
     /// A layer that was just made: its table of contents need not be read back.
     pub fn remember(&self, diff_id: Digest, toc: Arc<Toc>) {
-        self.tocs.lock().unwrap_or_else(PoisonError::into_inner).insert(diff_id, toc);
+        self.tocs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(diff_id, toc);
     }
 
     /// A state as a file system.
@@ -54,7 +63,13 @@ impl<'a> Layers<'a> {
     /// As [`Layers::toc`].
     pub fn stack(&self, state: &State) -> Result<Stack> {
         self.prepare_all(&state.layers, false)?;
-        Ok(Stack::new(state.layers.iter().map(|layer| self.toc(layer)).collect::<Result<_>>()?))
+        Ok(Stack::new(
+            state
+                .layers
+                .iter()
+                .map(|layer| self.toc(layer))
+                .collect::<Result<_>>()?,
+        ))
     }
 
     /// The overlay lower directories of a state, topmost first. Layers without entries have none.
@@ -92,9 +107,13 @@ impl<'a> Layers<'a> {
         let aside = scratch.path().join("tar");
         let mut tar = fsio::create(&aside)?;
         let mut plain = self.plain(layer)?;
-        std::io::copy(&mut plain, &mut tar).map_err(|source| fsio::Error::new("write", &aside, source))?;
+        std::io::copy(&mut plain, &mut tar)
+            .map_err(|source| fsio::Error::new("write", &aside, source))?;
         self.store.add_tar(diff_id, &aside)?;
-        let tar = self.store.layer_tar(diff_id).ok_or(LayerError::Gone { diff_id })?;
+        let tar = self
+            .store
+            .layer_tar(diff_id)
+            .ok_or(LayerError::Gone { diff_id })?;
         Ok(ContentSource::Tar(tar))
     }
 
@@ -103,7 +122,11 @@ impl<'a> Layers<'a> {
     /// # Errors
     /// It cannot be fetched, or is not what it should be; the disk.
     pub fn blob(&self, layer: &LayerHandle) -> Result<()> {
-        let Some(remote) = &layer.remote else { return Err(LayerError::Gone { diff_id: layer.diff_id }) };
+        let Some(remote) = &layer.remote else {
+            return Err(LayerError::Gone {
+                diff_id: layer.diff_id,
+            });
+        };
         if self.store.has_blob(&remote.blob) {
             return Ok(());
         }
@@ -118,29 +141,45 @@ impl<'a> Layers<'a> {
     /// The uncompressed bytes of a base's layer.
     fn plain(&self, layer: &LayerHandle) -> Result<Box<dyn Read + Send>> {
         self.blob(layer)?;
-        let remote = layer.remote.as_ref().ok_or(LayerError::Gone { diff_id: layer.diff_id })?;
+        let remote = layer.remote.as_ref().ok_or(LayerError::Gone {
+            diff_id: layer.diff_id,
+        })?;
         let blob = self.store.open_blob_file(remote.blob.digest)?;
-        let broken = |source| LayerError::Format { diff_id: layer.diff_id, source };
+        let broken = |source| LayerError::Format {
+            diff_id: layer.diff_id,
+            source,
+        };
         Ok(Box::new(Decompressor::new(blob).map_err(broken)?))
     }
 
     fn prepare_all(&self, layers: &[Arc<LayerHandle>], directory: bool) -> Result<()> {
-        let todo: Vec<&Arc<LayerHandle>> = layers.iter().filter(|layer| !self.is_prepared(layer, directory)).collect();
+        let todo: Vec<&Arc<LayerHandle>> = layers
+            .iter()
+            .filter(|layer| !self.is_prepared(layer, directory))
+            .collect();
         for batch in todo.chunks(PARALLEL) {
             std::thread::scope(|scope| {
-                let threads: Vec<_> =
-                    batch.iter().map(|layer| scope.spawn(|| self.prepared(layer, directory).map(drop))).collect();
-                threads.into_iter().try_for_each(|thread| match thread.join() {
-                    Ok(result) => result,
-                    Err(panic) => std::panic::resume_unwind(panic),
-                })
+                let threads: Vec<_> = batch
+                    .iter()
+                    .map(|layer| scope.spawn(|| self.prepared(layer, directory).map(drop)))
+                    .collect();
+                threads
+                    .into_iter()
+                    .try_for_each(|thread| match thread.join() {
+                        Ok(result) => result,
+                        Err(panic) => std::panic::resume_unwind(panic),
+                    })
             })?;
         }
         Ok(())
     }
 
     fn is_prepared(&self, layer: &LayerHandle, directory: bool) -> bool {
-        let known = self.tocs.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&layer.diff_id);
+        let known = self
+            .tocs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(&layer.diff_id);
         let there = known || (layer.remote.is_none() && self.store.has_layer(layer.diff_id));
         there && (!directory || self.store.layer_directory(layer.diff_id, None).is_some())
     }
@@ -148,7 +187,12 @@ impl<'a> Layers<'a> {
     /// The table of contents; with `directory` the layer is unpacked in the same pass if it has to be fetched anyway.
     fn prepared(&self, layer: &LayerHandle, directory: bool) -> Result<Arc<Toc>> {
         let diff_id = layer.diff_id;
-        if let Some(toc) = self.tocs.lock().unwrap_or_else(PoisonError::into_inner).get(&diff_id) {
+        if let Some(toc) = self
+            .tocs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&diff_id)
+        {
             return Ok(Arc::clone(toc));
         }
         let toc = match self.store.toc(diff_id) {
@@ -179,17 +223,32 @@ impl<'a> Layers<'a> {
         } else {
             None
         };
-        let read = layer::read_tar(plain, Markers::Layer, writer).map_err(broken)?;
+        let read = layer::read_tar(plain, Markers::Removals, writer).map_err(broken)?;
         if read.diff_id != diff_id {
-            return Err(LayerError::WrongContent { diff_id, found: read.diff_id });
+            return Err(LayerError::WrongContent {
+                diff_id,
+                found: read.diff_id,
+            });
         }
         // A layer that needs those below it is unpacked again for each chain it is in.
-        let form = if directory && !read.toc.needs_lower() { LayerForm::Directory(&root) } else { LayerForm::Contents };
-        self.store.publish_layer(&NewLayer { diff_id, toc: &read.toc, form })?;
+        let form = if directory && !read.toc.needs_lower() {
+            LayerForm::Directory(&root)
+        } else {
+            LayerForm::Contents
+        };
+        self.store.publish_layer(&NewLayer {
+            diff_id,
+            toc: &read.toc,
+            form,
+        })?;
         Ok(read.toc)
     }
 
-    fn directory(&self, below: &[Arc<LayerHandle>], layer: &LayerHandle) -> Result<Option<PathBuf>> {
+    fn directory(
+        &self,
+        below: &[Arc<LayerHandle>],
+        layer: &LayerHandle,
+    ) -> Result<Option<PathBuf>> {
         let diff_id = layer.diff_id;
         let toc = self.toc(layer)?;
         if toc.is_empty() {
@@ -208,19 +267,33 @@ impl<'a> Layers<'a> {
         let scratch = self.store.scratch()?;
         let root = scratch.path().join("dir");
         fsio::create_dir(&root)?;
-        layer::write_directory(&toc, &root, self.privileges, |entry| content.open(entry)).map_err(broken)?;
+        layer::write_directory(&toc, &root, self.privileges, |entry| content.open(entry))
+            .map_err(broken)?;
         if chain.is_some() {
-            let stack = Stack::new(below.iter().map(|layer| self.toc(layer)).collect::<Result<_>>()?);
-            let sources = below.iter().map(|layer| self.content(layer)).collect::<Result<Vec<_>>>()?;
+            let stack = Stack::new(
+                below
+                    .iter()
+                    .map(|layer| self.toc(layer))
+                    .collect::<Result<_>>()?,
+            );
+            let sources = below
+                .iter()
+                .map(|layer| self.content(layer))
+                .collect::<Result<Vec<_>>>()?;
             layer::settle(&toc, &root, self.privileges, &stack, &sources).map_err(broken)?;
         }
         self.store.add_directory(diff_id, chain, &root)?;
-        self.store.layer_directory(diff_id, chain).map(Some).ok_or(LayerError::Gone { diff_id })
+        self.store
+            .layer_directory(diff_id, chain)
+            .map(Some)
+            .ok_or(LayerError::Gone { diff_id })
     }
 }
 
 fn chain_of(layers: &[Arc<LayerHandle>]) -> Digest {
     let mut hasher = Hasher::new("chain");
-    layers.iter().for_each(|layer| hasher.field(layer.diff_id.as_bytes()));
+    layers
+        .iter()
+        .for_each(|layer| hasher.field(layer.diff_id.as_bytes()));
     hasher.finish()
 }

@@ -37,7 +37,9 @@ impl MissReason {
     /// Compares what is with what was.
     #[must_use]
     pub fn between(old: Option<&BTreeMap<String, String>>, new: &Ingredients) -> Self {
-        let Some(old) = old else { return Self::FirstBuild };
+        let Some(old) = old else {
+            return Self::FirstBuild;
+        };
         let new = new.as_map();
         if old == new {
             return Self::Lost;
@@ -55,7 +57,11 @@ impl MissReason {
                 files: None,
             })
             .collect();
-        if changed.is_empty() { Self::InputChanged } else { Self::Changed(changed) }
+        if changed.is_empty() {
+            Self::InputChanged
+        } else {
+            Self::Changed(changed)
+        }
     }
 }
 
@@ -88,7 +94,9 @@ impl fmt::Display for IngredientChange {
         }
         let value = |value: &Option<String>| match value {
             None => "(none)".to_owned(),
-            Some(text) if text.chars().count() > 60 => text.chars().take(57).chain("...".chars()).collect(),
+            Some(text) if text.chars().count() > 60 => {
+                text.chars().take(57).chain("...".chars()).collect()
+            }
             Some(text) => text.clone(),
         };
         let name = self.name.strip_prefix("env ").unwrap_or(&self.name);
@@ -119,7 +127,13 @@ mod tests {
             change("files 0", Some("a"), Some("b")),
             change("cwd", Some("/"), Some("/x")),
         ]);
-        assert_eq!(reason.to_string(), "VERSION 1.2 → 1.3; NEW (none) → x; files changed; and 1 more");
-        assert_eq!(MissReason::between(None, &Ingredients::default()), MissReason::FirstBuild);
+        assert_eq!(
+            reason.to_string(),
+            "VERSION 1.2 → 1.3; NEW (none) → x; files changed; and 1 more"
+        );
+        assert_eq!(
+            MissReason::between(None, &Ingredients::default()),
+            MissReason::FirstBuild
+        );
     }
 }

@@ -1,5 +1,21 @@
 //! Plan to results: cache keys, scheduling, the execution of steps, events.
 
+mod cache_key;
+mod driver;
+mod environment;
+mod error;
 mod event;
+mod layers;
+mod miss;
+mod queue;
+mod state;
+mod step;
 
+pub use driver::{Solution, StepResult, solve};
+pub use environment::{ContextTree, Environment, RunSettings, SecretSource};
+pub use error::{LayerError, SolveError, StepError};
 pub use event::{BuildEvent, EVENT_VERSION, EventSink, Outcome, VertexId};
+pub use layers::Layers;
+pub use miss::{IngredientChange, MissReason};
+pub use state::{LayerHandle, State};
+pub use step::{CopyError, UserError};

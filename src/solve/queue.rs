@@ -6,7 +6,7 @@ use crate::plan::{StateRef, Step, StepId};
 
 /// Steps in the order in which they may run.
 #[derive(Clone, Debug)]
-pub struct Queue {
+pub(super) struct Queue {
     /// Steps that each step still waits for.
     waiting: Vec<BTreeSet<StepId>>,
     /// Steps that wait for each step.
@@ -18,29 +18,47 @@ pub struct Queue {
 impl Queue {
     /// A queue of all steps.
     #[must_use]
-    pub fn new(steps: &[Step]) -> Self {
+    pub(super) fn new(steps: &[Step]) -> Self {
         let mut dependents = vec![Vec::new(); steps.len()];
         let mut waiting = Vec::with_capacity(steps.len());
         for (index, step) in steps.iter().enumerate() {
             let inputs: BTreeSet<StepId> = step
                 .inputs()
                 .into_iter()
-                .filter_map(|state| if let StateRef::Step(id) = state { Some(id) } else { None })
+                .filter_map(|state| {
+                    if let StateRef::Step(id) = state {
+                        Some(id)
+                    } else {
+                        None
+                    }
+                })
                 .collect();
-            inputs.iter().for_each(|input| dependents[input.0].push(StepId(index)));
+            inputs
+                .iter()
+                .for_each(|input| dependents[input.0].push(StepId(index)));
             waiting.push(inputs);
         }
-        let ready = waiting.iter().enumerate().filter(|(_, w)| w.is_empty()).map(|(i, _)| StepId(i)).collect();
-        Self { unfinished: waiting.len(), waiting, dependents, ready }
+        let ready = waiting
+            .iter()
+            .enumerate()
+            .filter(|(_, w)| w.is_empty())
+            .map(|(i, _)| StepId(i))
+            .collect();
+        Self {
+            unfinished: waiting.len(),
+            waiting,
+            dependents,
+            ready,
+        }
     }
 
     /// Takes a step that may run; the earliest in the file first.
-    pub fn take(&mut self) -> Option<StepId> {
+    pub(super) fn take(&mut self) -> Option<StepId> {
         self.ready.pop_first()
     }
 
     /// A step has run: what waited for it alone may run.
-    pub fn finish(&mut self, step: StepId) {
+    pub(super) fn finish(&mut self, step: StepId) {
         self.unfinished -= 1;
         for dependent in std::mem::take(&mut self.dependents[step.0]) {
             let waiting = &mut self.waiting[dependent.0];
@@ -52,7 +70,7 @@ impl Queue {
 
     /// Whether every step has run.
     #[must_use]
-    pub fn is_finished(&self) -> bool {
+    pub(super) fn is_finished(&self) -> bool {
         self.unfinished == 0
     }
 }
@@ -67,7 +85,8 @@ mod tests {
     use crate::source::Span;
 
     fn step(input: Option<usize>, from: Option<usize>) -> Step {
-        let state = |index: Option<usize>| index.map_or(StateRef::Scratch, |i| StateRef::Step(StepId(i)));
+        let state =
+            |index: Option<usize>| index.map_or(StateRef::Scratch, |i| StateRef::Step(StepId(i)));
         Step {
             label: String::new(),
             span: Span::default(),

@@ -40,7 +40,10 @@ impl State {
     /// No layers.
     #[must_use]
     pub fn scratch() -> Self {
-        Self { layers: Vec::new(), identity: Digest::of("scratch") }
+        Self {
+            layers: Vec::new(),
+            identity: Digest::of("scratch"),
+        }
     }
 
     /// The layers of a base image.
@@ -64,6 +67,9 @@ impl State {
         hasher.field(layer.identity.as_bytes());
         let mut layers = self.layers.clone();
         layers.push(layer);
-        Self { layers, identity: hasher.finish() }
+        Self {
+            layers,
+            identity: hasher.finish(),
+        }
     }
 }

@@ -13,7 +13,8 @@ impl Store {
     /// Whether a blob of this digest and size is here.
     #[must_use]
     pub fn has_blob(&self, descriptor: &Descriptor) -> bool {
-        fsio::metadata(self.paths.blob(descriptor.digest)).is_ok_and(|m| m.is_file() && m.len() == descriptor.size)
+        fsio::metadata(self.paths.blob(descriptor.digest))
+            .is_ok_and(|m| m.is_file() && m.len() == descriptor.size)
     }
 
     /// Keeps some bytes (a config, a manifest) and names them.
@@ -32,12 +33,19 @@ impl Store {
     ///
     /// # Errors
     /// The reader, the disk, or other content than expected.
-    pub fn ingest(&self, mut reader: impl Read, expected: Option<&Descriptor>) -> Result<(Digest, u64), StoreError> {
+    pub fn ingest(
+        &self,
+        mut reader: impl Read,
+        expected: Option<&Descriptor>,
+    ) -> Result<(Digest, u64), StoreError> {
         let scratch = self.scratch()?;
         let path = scratch.path().join("blob");
         let mut writer = HashingWriter::new(fsio::create(&path)?);
         copy(&mut reader, &mut writer).map_err(|source| match source {
-            CopyError::Read(source) => StoreError::Ingest { digest: expected.map(|e| e.digest), source },
+            CopyError::Read(source) => StoreError::Ingest {
+                digest: expected.map(|e| e.digest),
+                source,
+            },
             CopyError::Write(source) => fsio::Error::new("write", &path, source).into(),
         })?;
         let (digest, size, file) = writer.finish();
@@ -45,14 +53,22 @@ impl Store {
         if let Some(expected) = expected
             && (expected.digest != digest || expected.size != size)
         {
-            return Err(StoreError::Mismatch { expected: expected.digest, found: digest });
+            return Err(StoreError::Mismatch {
+                expected: expected.digest,
+                found: digest,
+            });
         }
         self.publish_blob(&file, &path, digest)?;
         Ok((digest, size))
     }
 
     /// Gives a finished file in a scratch folder its name among the blobs.
-    pub(super) fn publish_blob(&self, file: &File, path: &std::path::Path, digest: Digest) -> Result<(), StoreError> {
+    pub(super) fn publish_blob(
+        &self,
+        file: &File,
+        path: &std::path::Path,
+        digest: Digest,
+    ) -> Result<(), StoreError> {
         file.sync_all().context("sync", path)?;
         let target = self.paths.blob(digest);
         if let Some(parent) = target.parent() {
@@ -78,7 +94,9 @@ impl Store {
         let publish = || {
             writer.flush().context("write", &path)?;
             let (digest, size, buffered) = writer.finish();
-            let file = buffered.into_inner().map_err(|e| fsio::Error::new("write", &path, e.into_error()))?;
+            let file = buffered
+                .into_inner()
+                .map_err(|e| fsio::Error::new("write", &path, e.into_error()))?;
             let digest = Digest::from_bytes(digest);
             self.publish_blob(&file, &path, digest)?;
             Ok((digest, size))
@@ -103,7 +121,10 @@ impl Store {
     /// # Errors
     /// It is not here.
     pub fn open_blob_file(&self, digest: Digest) -> Result<VerifyingReader<File>, StoreError> {
-        Ok(VerifyingReader::new(fsio::open(self.paths.blob(digest))?, digest))
+        Ok(VerifyingReader::new(
+            fsio::open(self.paths.blob(digest))?,
+            digest,
+        ))
     }
 
     /// Drops a damaged blob, so that it becomes a miss.
@@ -131,7 +152,9 @@ fn copy(reader: &mut impl Read, writer: &mut impl io::Write) -> Result<(), CopyE
     loop {
         match reader.read(&mut buffer) {
             Ok(0) => return Ok(()),
-            Ok(count) => writer.write_all(&buffer[..count]).map_err(CopyError::Write)?,
+            Ok(count) => writer
+                .write_all(&buffer[..count])
+                .map_err(CopyError::Write)?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(CopyError::Read(error)),
         }
@@ -149,7 +172,11 @@ pub struct VerifyingReader<R> {
 impl<R: Read> VerifyingReader<R> {
     /// Wraps `inner`, whose whole content must have the digest `expected`.
     pub fn new(inner: R, expected: Digest) -> Self {
-        Self { inner, hasher: Some(Sha256::new()), expected }
+        Self {
+            inner,
+            hasher: Some(Sha256::new()),
+            expected,
+        }
     }
 }
 
@@ -165,7 +192,10 @@ impl<R: Read> Read for VerifyingReader<R> {
         {
             let found = Digest::from_bytes(hasher.finalize().into());
             if found != self.expected {
-                let text = format!("content does not match its digest: expected {}, found {found}", self.expected);
+                let text = format!(
+                    "content does not match its digest: expected {}, found {found}",
+                    self.expected
+                );
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }
         }
@@ -184,11 +214,20 @@ mod tests {
         let blob = store.put_blob("text/plain", b"hello").unwrap();
         assert_eq!(store.read_blob(blob.digest).unwrap(), b"hello");
         let other = Descriptor::of("text/plain", b"other");
-        assert!(matches!(store.ingest(&b"hello"[..], Some(&other)), Err(StoreError::Mismatch { .. })));
+        assert!(matches!(
+            store.ingest(&b"hello"[..], Some(&other)),
+            Err(StoreError::Mismatch { .. })
+        ));
         assert!(!store.has_blob(&other));
         std::fs::write(store.paths.blob(blob.digest), b"hellO").unwrap();
         let mut sink = Vec::new();
-        assert!(store.open_blob_file(blob.digest).unwrap().read_to_end(&mut sink).is_err());
+        assert!(
+            store
+                .open_blob_file(blob.digest)
+                .unwrap()
+                .read_to_end(&mut sink)
+                .is_err()
+        );
         assert_eq!(store.read_blob(blob.digest), None);
         assert!(!store.has_blob(&blob));
     }

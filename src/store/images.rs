@@ -45,7 +45,10 @@ impl Store {
     pub fn images(&self) -> Result<Vec<ImageRecord>, StoreError> {
         let folder = self.paths.images();
         let names = fsio::read_dir_sorted(&folder)?;
-        let mut images: Vec<ImageRecord> = names.iter().filter_map(|name| record::read(&folder.join(name))).collect();
+        let mut images: Vec<ImageRecord> = names
+            .iter()
+            .filter_map(|name| record::read(&folder.join(name)))
+            .collect();
         images.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(images)
     }
@@ -55,7 +58,11 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn put_image(&self, image: &ImageRecord) -> Result<(), StoreError> {
-        Ok(record::write(&self.paths.image(&image.name), image, Durability::Synced)?)
+        Ok(record::write(
+            &self.paths.image(&image.name),
+            image,
+            Durability::Synced,
+        )?)
     }
 
     /// Takes a name away; whether there was one.

@@ -101,7 +101,11 @@ impl Store {
             LayerForm::Contents => {}
         }
         if fsio::symlink_metadata(folder.join("toc")).is_err() {
-            fsio::write_atomic(&folder.join("toc"), &layer.toc.encode()?, Durability::Cached)?;
+            fsio::write_atomic(
+                &folder.join("toc"),
+                &layer.toc.encode()?,
+                Durability::Cached,
+            )?;
         }
         Ok(())
     }
@@ -110,7 +114,12 @@ impl Store {
     ///
     /// # Errors
     /// The disk.
-    pub fn add_directory(&self, diff_id: Digest, chain: Option<Digest>, from: &Path) -> Result<(), StoreError> {
+    pub fn add_directory(
+        &self,
+        diff_id: Digest,
+        chain: Option<Digest>,
+        from: &Path,
+    ) -> Result<(), StoreError> {
         let target = self.directory_path(diff_id, chain);
         match fsio::rename(from, &target) {
             Err(error) if fsio::symlink_metadata(&target).is_err() => Err(error.into()),
@@ -150,7 +159,10 @@ impl Store {
     /// The descriptor of the layer's blob in a compression (`gzip-6`), if it was made and is here.
     #[must_use]
     pub fn compressed(&self, diff_id: Digest, compression: &str) -> Option<Descriptor> {
-        let path = self.paths.layer(diff_id).join(format!("blob-{compression}"));
+        let path = self
+            .paths
+            .layer(diff_id)
+            .join(format!("blob-{compression}"));
         record::read(&path).filter(|descriptor| self.has_blob(descriptor))
     }
 
@@ -158,8 +170,16 @@ impl Store {
     ///
     /// # Errors
     /// The disk.
-    pub fn put_compressed(&self, diff_id: Digest, compression: &str, blob: &Descriptor) -> Result<(), StoreError> {
-        let path = self.paths.layer(diff_id).join(format!("blob-{compression}"));
+    pub fn put_compressed(
+        &self,
+        diff_id: Digest,
+        compression: &str,
+        blob: &Descriptor,
+    ) -> Result<(), StoreError> {
+        let path = self
+            .paths
+            .layer(diff_id)
+            .join(format!("blob-{compression}"));
         Ok(record::write(&path, blob, Durability::Cached)?)
     }
 

@@ -23,7 +23,10 @@ impl Lock {
             flock(&file, FlockOperation::LockExclusive).context("lock", path)?;
             // The holder before us removes the file while it holds the lock; then ours is a lock on nothing.
             if still_there(&file, path) {
-                return Ok(Self { file, path: path.to_owned() });
+                return Ok(Self {
+                    file,
+                    path: path.to_owned(),
+                });
             }
         }
     }
@@ -35,8 +38,12 @@ impl Lock {
             Err(error) if error.is_not_found() => fsio::create(path)?,
             Err(error) => return Err(error),
         };
-        let free = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && still_there(&file, path);
-        Ok(free.then(|| Self { file, path: path.to_owned() }))
+        let free = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+            && still_there(&file, path);
+        Ok(free.then(|| Self {
+            file,
+            path: path.to_owned(),
+        }))
     }
 }
 

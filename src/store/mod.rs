@@ -53,6 +53,9 @@ pub enum StoreError {
         /// The digest it has.
         found: Digest,
     },
+    /// A table of contents that cannot be written.
+    #[error(transparent)]
+    Layer(#[from] crate::layer::Error),
     /// The source of a blob broke off.
     #[error("cannot fetch blob{}: {source}", digest.map(|d| format!(" {d}")).unwrap_or_default())]
     Ingest {
@@ -75,12 +78,21 @@ impl Store {
                 fsio::create_dir_all(folder)?;
             }
             let tag = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is a cache of builder.\n";
-            fsio::write_atomic(&paths.cachedir_tag(), tag.as_bytes(), fsio::Durability::Cached)?;
+            fsio::write_atomic(
+                &paths.cachedir_tag(),
+                tag.as_bytes(),
+                fsio::Durability::Cached,
+            )?;
         }
         scratch::remove_leftovers(&paths)?;
         let workplace = scratch::Workplace::open(&paths)?;
         let boot = fsio::read("/proc/sys/kernel/random/boot_id")?;
-        Ok(Self { paths, root: root.to_owned(), boot, workplace })
+        Ok(Self {
+            paths,
+            root: root.to_owned(),
+            boot,
+            workplace,
+        })
     }
 
     /// The folder the store is in.
@@ -103,6 +115,14 @@ impl Store {
     /// The disk.
     pub fn lock(&self, kind: &str, what: Digest) -> Result<Lock, StoreError> {
         Ok(Lock::acquire(&self.paths.lock(kind, what))?)
+    }
+
+    /// The right to make the thing `what`, if nobody has it.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn try_lock(&self, kind: &str, what: Digest) -> Result<Option<Lock>, StoreError> {
+        Ok(Lock::try_acquire(&self.paths.lock(kind, what))?)
     }
 
     /// Where the stat index of a context is kept.

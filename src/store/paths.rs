@@ -35,7 +35,9 @@ pub(super) struct Paths {
 
 impl Paths {
     pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.join(LAYOUT_VERSION) }
+        Self {
+            root: root.join(LAYOUT_VERSION),
+        }
     }
 
     pub(super) fn cachedir_tag(&self) -> PathBuf {
@@ -44,9 +46,19 @@ impl Paths {
 
     /// Folders that have to be there from the start.
     pub(super) fn skeleton(&self) -> Vec<PathBuf> {
-        ["blobs/sha256", "layers", "steps", "slots", "images", "contexts", "mounts", "locks", "tmp"]
-            .map(|name| self.root.join(name))
-            .to_vec()
+        [
+            "blobs/sha256",
+            "layers",
+            "steps",
+            "slots",
+            "images",
+            "contexts",
+            "mounts",
+            "locks",
+            "tmp",
+        ]
+        .map(|name| self.root.join(name))
+        .to_vec()
     }
 
     fn fanned(&self, kind: &str, digest: Digest) -> PathBuf {
@@ -87,7 +99,9 @@ impl Paths {
     }
 
     pub(super) fn lock(&self, kind: &str, digest: Digest) -> PathBuf {
-        self.root.join("locks").join(format!("{kind}-{}", digest.hex()))
+        self.root
+            .join("locks")
+            .join(format!("{kind}-{}", digest.hex()))
     }
 
     pub(super) fn tmp(&self) -> PathBuf {
@@ -121,9 +135,23 @@ mod tests {
     #[test]
     fn a_name_is_one_component_and_two_names_are_two_files() {
         let long = "x/".repeat(300);
-        let names = ["a", ".", "..", "a/b", "a%2Fb", "../../etc", "", "docker.io/library/a:1", &long];
+        let names = [
+            "a",
+            ".",
+            "..",
+            "a/b",
+            "a%2Fb",
+            "../../etc",
+            "",
+            "docker.io/library/a:1",
+            &long,
+        ];
         let escaped: std::collections::BTreeSet<_> = names.iter().map(|n| escape(n)).collect();
         assert_eq!(escaped.len(), names.len());
-        assert!(escaped.iter().all(|e| !e.contains('/') && e != "." && e != ".." && e.len() < 255));
+        assert!(
+            escaped
+                .iter()
+                .all(|e| !e.contains('/') && e != "." && e != ".." && e.len() < 255)
+        );
     }
 }

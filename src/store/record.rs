@@ -11,7 +11,11 @@ use crate::fsio::{self, Durability};
 use crate::oci::{Digest, canonical_json};
 
 /// Writes a record; the folder is made if need be.
-pub(super) fn write<T: Serialize>(path: &Path, record: &T, durability: Durability) -> fsio::Result<()> {
+pub(super) fn write<T: Serialize>(
+    path: &Path,
+    record: &T,
+    durability: Durability,
+) -> fsio::Result<()> {
     let body = canonical_json(record);
     let mut bytes = Digest::of(&body).hex().into_bytes();
     bytes.push(b'\n');
@@ -46,7 +50,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b");
         write(&path, &vec!["x", "y"], Durability::Synced).unwrap();
-        assert_eq!(read::<Vec<String>>(&path), Some(vec!["x".to_owned(), "y".to_owned()]));
+        assert_eq!(
+            read::<Vec<String>>(&path),
+            Some(vec!["x".to_owned(), "y".to_owned()])
+        );
         let good = fsio::read(&path).unwrap();
         for end in 0..good.len() {
             std::fs::write(&path, &good[..end]).unwrap();
@@ -57,7 +64,11 @@ mod tests {
             bad[at] ^= 1;
             std::fs::write(&path, &bad).unwrap();
             // The newline between sum and body is the one byte that carries nothing.
-            assert_eq!(read::<Vec<String>>(&path).is_none(), at != 64, "flipped at {at}");
+            assert_eq!(
+                read::<Vec<String>>(&path).is_none(),
+                at != 64,
+                "flipped at {at}"
+            );
         }
     }
 }

@@ -26,7 +26,11 @@ impl Workplace {
         fsio::remove_tree(&path)?;
         fsio::create_dir(&path)?;
         let lock = Lock::acquire(&path.join("lock"))?;
-        Ok(Arc::new(Self { path, next: AtomicU64::new(0), lock: Some(lock) }))
+        Ok(Arc::new(Self {
+            path,
+            next: AtomicU64::new(0),
+            lock: Some(lock),
+        }))
     }
 }
 
@@ -49,7 +53,10 @@ impl Scratch {
         let number = workplace.next.fetch_add(1, Ordering::Relaxed);
         let path = workplace.path.join(number.to_string());
         fsio::create_dir(&path)?;
-        Ok(Self { path, _workplace: Arc::clone(workplace) })
+        Ok(Self {
+            path,
+            _workplace: Arc::clone(workplace),
+        })
     }
 
     /// The folder.
@@ -84,7 +91,9 @@ pub(super) fn remove_leftovers(paths: &Paths) -> fsio::Result<()> {
 }
 
 fn is_young(folder: &Path) -> bool {
-    let age = fsio::symlink_metadata(folder).ok().and_then(|m| m.modified().ok()?.elapsed().ok());
+    let age = fsio::symlink_metadata(folder)
+        .ok()
+        .and_then(|m| m.modified().ok()?.elapsed().ok());
     age.is_none_or(|age| age.as_secs() < 60)
 }
 

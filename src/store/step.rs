@@ -60,7 +60,11 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn put_step(&self, step: &StepRecord) -> Result<(), StoreError> {
-        Ok(record::write(&self.paths.step(step.key), step, Durability::Cached)?)
+        Ok(record::write(
+            &self.paths.step(step.key),
+            step,
+            Durability::Cached,
+        )?)
     }
 
     /// The key of what was last built at a place of a Dockerfile.
@@ -75,7 +79,11 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn put_slot(&self, place: Digest, key: Digest) -> Result<(), StoreError> {
-        Ok(record::write(&self.paths.slot(place), &Slot { place, key }, Durability::Cached)?)
+        Ok(record::write(
+            &self.paths.slot(place),
+            &Slot { place, key },
+            Durability::Cached,
+        )?)
     }
 
     /// The key that a quick key leads to.
@@ -90,6 +98,10 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn put_alias(&self, quick: Digest, key: Digest) -> Result<(), StoreError> {
-        Ok(record::write(&self.paths.slot(quick), &Alias { quick, key }, Durability::Cached)?)
+        Ok(record::write(
+            &self.paths.slot(quick),
+            &Alias { quick, key },
+            Durability::Cached,
+        )?)
     }
 }

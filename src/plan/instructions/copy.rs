@@ -23,10 +23,18 @@ pub(super) fn copy(
         if let ast::CopySource::Path(word) = source {
             let path = expand(lowering, state, word, place)?;
             if is_url(&path) && copy.from.is_none() {
-                return Err(fail("copy-url", word.span, "source can't be a URL for COPY"));
+                return Err(fail(
+                    "copy-url",
+                    word.span,
+                    "source can't be a URL for COPY",
+                ));
             }
             if is_git(&path) && copy.from.is_none() {
-                return Err(fail("copy-git", word.span, "source can't be a git ref for COPY"));
+                return Err(fail(
+                    "copy-git",
+                    word.span,
+                    "source can't be a git ref for COPY",
+                ));
             }
         }
     }
@@ -66,7 +74,11 @@ pub(super) fn add(
     if let Some(word) = &add.checksum {
         let remote = "checksum requires HTTP(S) or Git sources";
         let several = "checksum can't be specified for multiple sources";
-        let message = if add.sources.len() > 1 { several } else { remote };
+        let message = if add.sources.len() > 1 {
+            several
+        } else {
+            remote
+        };
         return Err(fail("checksum", word.span, message));
     }
     let spec = Spec {
@@ -105,7 +117,10 @@ fn lower(
     spec: &Spec<'_>,
     place: Place,
 ) -> Result<(), Failure> {
-    let mut optional = |word: Option<&Word>| word.map(|word| expand(lowering, state, word, place)).transpose();
+    let mut optional = |word: Option<&Word>| {
+        word.map(|word| expand(lowering, state, word, place))
+            .transpose()
+    };
     let chown = optional(spec.chown)?;
     let chmod = optional(spec.chmod)?;
     let written = expand(lowering, state, spec.destination, place)?;
@@ -151,12 +166,20 @@ fn lower(
     Ok(())
 }
 
-fn inline(lowering: &mut Lowering<'_>, state: &StageState, heredoc: &Heredoc) -> Result<CopySource, Failure> {
+fn inline(
+    lowering: &mut Lowering<'_>,
+    state: &StageState,
+    heredoc: &Heredoc,
+) -> Result<CopySource, Failure> {
     let mut content = heredoc.content();
     if heredoc.expand {
-        let word = Word { text: content, span: heredoc.body_span };
+        let word = Word {
+            text: content,
+            span: heredoc.body_span,
+        };
         let lookup = |name: &str| state.variable(name);
-        let expansion = word::expand(&word, '\\', &lookup, Mode::Heredoc).map_err(expand_failure)?;
+        let expansion =
+            word::expand(&word, '\\', &lookup, Mode::Heredoc).map_err(expand_failure)?;
         for name in expansion.unset {
             let message = format!("Usage of undefined variable '${name}'");
             let warning = crate::source::Diagnostic::warning("UndefinedVar", message);
@@ -164,7 +187,10 @@ fn inline(lowering: &mut Lowering<'_>, state: &StageState, heredoc: &Heredoc) ->
         }
         content = expansion.value;
     }
-    Ok(CopySource::Inline { name: heredoc.name.clone(), content })
+    Ok(CopySource::Inline {
+        name: heredoc.name.clone(),
+        content,
+    })
 }
 
 fn is_url(path: &str) -> bool {

@@ -75,13 +75,19 @@ fn pairs(
 ) -> Result<Vec<(String, String)>, Failure> {
     let mut pairs = Vec::new();
     for (key, value) in &assignments.pairs {
-        pairs.push((expand(lowering, state, key, place)?, expand(lowering, state, value, place)?));
+        pairs.push((
+            expand(lowering, state, key, place)?,
+            expand(lowering, state, value, place)?,
+        ));
     }
     Ok(pairs)
 }
 
 fn joined(pairs: &[(String, String)]) -> String {
-    let texts: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let texts: Vec<String> = pairs
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     texts.join(" ")
 }
 
@@ -133,15 +139,25 @@ fn cmd(state: &mut StageState, command: &Command) {
 
 fn entrypoint(state: &mut StageState, command: &Command) {
     let argv = argv(state, command);
-    state.config.set("Entrypoint", (!argv.is_empty()).then(|| json!(argv)));
+    state
+        .config
+        .set("Entrypoint", (!argv.is_empty()).then(|| json!(argv)));
     if !state.cmd_set {
         // Arguments that were meant for the inherited entry point.
         state.config.set("Cmd", None);
     }
-    state.record(format!("ENTRYPOINT {}", history::go_quoted_list(&argv)), None);
+    state.record(
+        format!("ENTRYPOINT {}", history::go_quoted_list(&argv)),
+        None,
+    );
 }
 
-fn expose(lowering: &mut Lowering<'_>, state: &mut StageState, words: &[Word], place: Place) -> Result<(), Failure> {
+fn expose(
+    lowering: &mut Lowering<'_>,
+    state: &mut StageState,
+    words: &[Word],
+    place: Place,
+) -> Result<(), Failure> {
     let mut sorted: Vec<&Word> = words.iter().collect();
     sorted.sort_by(|a, b| a.text.cmp(&b.text));
     let mut exposed = Vec::new();
@@ -150,10 +166,14 @@ fn expose(lowering: &mut Lowering<'_>, state: &mut StageState, words: &[Word], p
         let expansion = word::expand_words(word, place.escape, &lookup).map_err(expand_failure)?;
         for name in expansion.unset {
             let message = format!("Usage of undefined variable '${name}'");
-            lowering.warnings.push(crate::source::Diagnostic::warning("UndefinedVar", message).at(word.span, ""));
+            lowering.warnings.push(
+                crate::source::Diagnostic::warning("UndefinedVar", message).at(word.span, ""),
+            );
         }
         for spec in expansion.values {
-            exposed.extend(ports::exposed(&spec).map_err(|message| fail("expose", word.span, message))?);
+            exposed.extend(
+                ports::exposed(&spec).map_err(|message| fail("expose", word.span, message))?,
+            );
         }
     }
     exposed.sort();
@@ -165,12 +185,21 @@ fn expose(lowering: &mut Lowering<'_>, state: &mut StageState, words: &[Word], p
     Ok(())
 }
 
-fn volume(lowering: &mut Lowering<'_>, state: &mut StageState, words: &[Word], place: Place) -> Result<(), Failure> {
+fn volume(
+    lowering: &mut Lowering<'_>,
+    state: &mut StageState,
+    words: &[Word],
+    place: Place,
+) -> Result<(), Failure> {
     let mut volumes = Vec::new();
     for word in words {
         let path = expand(lowering, state, word, place)?.trim().to_owned();
         if path.is_empty() {
-            return Err(fail("volume", word.span, "VOLUME specified can not be an empty string"));
+            return Err(fail(
+                "volume",
+                word.span,
+                "VOLUME specified can not be an empty string",
+            ));
         }
         state.config.insert_into("Volumes", &path, json!({}));
         volumes.push(path);
@@ -188,7 +217,9 @@ fn stop_signal(
     let signal = expand(lowering, state, word, place)?;
     if !signals::is_signal(&signal) {
         let failure = fail("signal", word.span, format!("invalid signal: {signal}"));
-        return Err(Box::new(failure.hint("a number from 1 to 64 or a name such as SIGTERM")));
+        return Err(Box::new(
+            failure.hint("a number from 1 to 64 or a name such as SIGTERM"),
+        ));
     }
     state.config.set("StopSignal", Some(json!(signal)));
     state.record(format!("STOPSIGNAL {signal}"), None);
@@ -197,13 +228,20 @@ fn stop_signal(
 
 fn healthcheck(state: &mut StageState, check: &Healthcheck) {
     let check = match check {
-        Healthcheck::None => oci::Healthcheck { test: vec!["NONE".to_owned()], ..oci::Healthcheck::default() },
+        Healthcheck::None => oci::Healthcheck {
+            test: vec!["NONE".to_owned()],
+            ..oci::Healthcheck::default()
+        },
         Healthcheck::Cmd(command) => {
             let test = match &command.command {
                 Command::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
-                Command::Exec(argv) => std::iter::once("CMD".to_owned()).chain(argv.iter().cloned()).collect(),
+                Command::Exec(argv) => std::iter::once("CMD".to_owned())
+                    .chain(argv.iter().cloned())
+                    .collect(),
             };
-            let nanos = |time: Option<Duration>| i64::try_from(time.unwrap_or_default().as_nanos()).unwrap_or(i64::MAX);
+            let nanos = |time: Option<Duration>| {
+                i64::try_from(time.unwrap_or_default().as_nanos()).unwrap_or(i64::MAX)
+            };
             oci::Healthcheck {
                 test,
                 interval: nanos(command.interval),
@@ -216,5 +254,8 @@ fn healthcheck(state: &mut StageState, check: &Healthcheck) {
     };
     let value = serde_json::to_value(&check).unwrap_or(Value::Null);
     state.config.set("Healthcheck", Some(value));
-    state.record(format!("HEALTHCHECK {}", history::go_healthcheck(&check)), None);
+    state.record(
+        format!("HEALTHCHECK {}", history::go_healthcheck(&check)),
+        None,
+    );
 }

@@ -29,8 +29,18 @@ pub(super) fn lower(
 }
 
 /// Expands a word with the variables of the stage.
-fn expand(lowering: &mut Lowering<'_>, state: &StageState, word: &Word, place: Place) -> Result<String, Failure> {
-    expanded(word, place.escape, &|name| state.variable(name), &mut lowering.warnings)
+fn expand(
+    lowering: &mut Lowering<'_>,
+    state: &StageState,
+    word: &Word,
+    place: Place,
+) -> Result<String, Failure> {
+    expanded(
+        word,
+        place.escape,
+        &|name| state.variable(name),
+        &mut lowering.warnings,
+    )
 }
 
 fn workdir(
@@ -40,11 +50,16 @@ fn workdir(
     place: Place,
 ) -> Result<(), Failure> {
     let path = paths::absolute(&state.cwd(), &expand(lowering, state, word, place)?);
-    state.config.set("WorkingDir", Some(serde_json::json!(path)));
+    state
+        .config
+        .set("WorkingDir", Some(serde_json::json!(path)));
     let text = format!("WORKDIR {path}");
     // The root is always there.
     let step = (path != "/").then(|| {
-        let step = WorkdirStep { path, user: state.config.user() };
+        let step = WorkdirStep {
+            path,
+            user: state.config.user(),
+        };
         lowering.step(state, place, &text, StepKind::Workdir(step))
     });
     state.record(text, step);
@@ -85,13 +100,25 @@ fn tree(
     place: Place,
     span: Span,
 ) -> Result<TreeSource, Failure> {
-    let named = reach::reference(lowering.dockerfile, lowering.options, place.stage, name, mount_target, span)?;
+    let named = reach::reference(
+        lowering.dockerfile,
+        lowering.options,
+        place.stage,
+        name,
+        mount_target,
+        span,
+    )?;
     match &named {
         reach::Named::Stage(stage) => {
             let failed = || fail("base-stage", span, format!("the stage `{name}` has errors"));
-            Ok(TreeSource::State(lowering.finished_state(*stage).ok_or_else(failed)?))
+            Ok(TreeSource::State(
+                lowering.finished_state(*stage).ok_or_else(failed)?,
+            ))
         }
-        other => match (lowering.image_request(&named, name, &state.platform, span)?, other) {
+        other => match (
+            lowering.image_request(&named, name, &state.platform, span)?,
+            other,
+        ) {
             (Some(request), _) => Ok(TreeSource::State(lowering.base_image_state(&request))),
             (None, reach::Named::Context(context)) => Ok(TreeSource::NamedContext(context.clone())),
             (None, _) => Ok(TreeSource::State(super::step::StateRef::Scratch)),

@@ -5,7 +5,9 @@ use super::super::stage::StageState;
 use super::super::step::{NetworkMode, RunMount, RunStep, Sharing, StepKind, TreeSource};
 use super::super::{Failure, fail, not_yet, paths};
 use super::tree;
-use crate::dockerfile::ast::{self, Command, Heredoc, Instruction, RunCommand, RunInstruction, SecurityMode};
+use crate::dockerfile::ast::{
+    self, Command, Heredoc, Instruction, RunCommand, RunInstruction, SecurityMode,
+};
 use crate::dockerfile::mount::{self, Mount, MountError, MountSpec};
 use crate::dockerfile::word::{self, Mode};
 
@@ -22,13 +24,18 @@ pub(super) fn run(
     if let Some(device) = run.devices.first() {
         return Err(not_yet(device.span, "RUN --device"));
     }
-    let insecure = run.security.as_ref().is_some_and(|mode| mode.value == SecurityMode::Insecure);
+    let insecure = run
+        .security
+        .as_ref()
+        .is_some_and(|mode| mode.value == SecurityMode::Insecure);
     if let Some(mode) = &run.security
         && insecure
         && !lowering.options.entitlements.security_insecure
     {
         let failure = fail("entitlement", mode.span, "security.insecure is not allowed");
-        return Err(Box::new(failure.hint("allow it with `--allow security.insecure`")));
+        return Err(Box::new(
+            failure.hint("allow it with `--allow security.insecure`"),
+        ));
     }
     let network = network(lowering, run)?;
     let (argv, script) = command_line(state, &run.command);
@@ -37,8 +44,16 @@ pub(super) fn run(
         mounts.push(lower_mount(lowering, state, spec, place)?);
     }
     let declared_elsewhere = |name: &String| !state.declares(name);
-    let proxy_env = lowering.globals.proxies().into_iter().filter(|(name, _)| declared_elsewhere(name)).collect();
-    let hostname = lowering.globals.build_arg("BUILDKIT_SANDBOX_HOSTNAME").cloned();
+    let proxy_env = lowering
+        .globals
+        .proxies()
+        .into_iter()
+        .filter(|(name, _)| declared_elsewhere(name))
+        .collect();
+    let hostname = lowering
+        .globals
+        .build_arg("BUILDKIT_SANDBOX_HOSTNAME")
+        .cloned();
     let step = RunStep {
         argv: argv.clone(),
         env: state.env(),
@@ -59,19 +74,28 @@ pub(super) fn run(
 }
 
 fn network(lowering: &Lowering<'_>, run: &RunInstruction) -> Result<NetworkMode, Failure> {
-    let Some(mode) = &run.network else { return Ok(lowering.options.network) };
+    let Some(mode) = &run.network else {
+        return Ok(lowering.options.network);
+    };
     match mode.value {
         ast::NetworkMode::Default => Ok(NetworkMode::Default),
         ast::NetworkMode::None => Ok(NetworkMode::None),
-        ast::NetworkMode::Host if lowering.options.entitlements.network_host => Ok(NetworkMode::Host),
+        ast::NetworkMode::Host if lowering.options.entitlements.network_host => {
+            Ok(NetworkMode::Host)
+        }
         ast::NetworkMode::Host => {
             let failure = fail("entitlement", mode.span, "network.host is not allowed");
-            Err(Box::new(failure.hint("allow it with `--allow network.host`")))
+            Err(Box::new(
+                failure.hint("allow it with `--allow network.host`"),
+            ))
         }
     }
 }
 
-fn command_line(state: &StageState, command: &RunCommand) -> (Vec<String>, Option<(String, String)>) {
+fn command_line(
+    state: &StageState,
+    command: &RunCommand,
+) -> (Vec<String>, Option<(String, String)>) {
     match command {
         RunCommand::Plain(Command::Shell(text)) => (state.in_shell(text), None),
         RunCommand::Plain(Command::Exec(argv)) => (argv.clone(), None),
@@ -89,7 +113,11 @@ fn label(instruction: &Instruction, command: &RunCommand) -> String {
     let first = command.heredocs().first().and_then(|heredoc: &Heredoc| {
         let body = heredoc.body.trim();
         let line = body.lines().next()?;
-        Some(if body.lines().nth(1).is_some() { format!("{line}...") } else { line.to_owned() })
+        Some(if body.lines().nth(1).is_some() {
+            format!("{line}...")
+        } else {
+            line.to_owned()
+        })
     });
     match first {
         Some(line) => format!("{} ({line})", instruction.text),
@@ -115,18 +143,42 @@ fn lower_mount(
     let target_of = |target: &str| {
         let path = paths::absolute(&cwd, target);
         if path == "/" {
-            return Err(fail("mount", spec.span, format!("invalid mount target \"{target}\"")));
+            return Err(fail(
+                "mount",
+                spec.span,
+                format!("invalid mount target \"{target}\""),
+            ));
         }
         Ok(path)
     };
     Ok(match mount {
-        Mount::Bind { from, source, target, read_write } => {
+        Mount::Bind {
+            from,
+            source,
+            target,
+            read_write,
+        } => {
             let target = target_of(&target)?;
             let from = source_tree(lowering, state, from.as_deref(), &target, spec, place)?;
             let source = paths::absolute("/", &source.unwrap_or_default());
-            RunMount::Bind { from: from.unwrap_or(TreeSource::Context), source, target, writable: read_write }
+            RunMount::Bind {
+                from: from.unwrap_or(TreeSource::Context),
+                source,
+                target,
+                writable: read_write,
+            }
         }
-        Mount::Cache { id, target, sharing, from, source, mode, uid, gid, read_only } => {
+        Mount::Cache {
+            id,
+            target,
+            sharing,
+            from,
+            source,
+            mode,
+            uid,
+            gid,
+            read_only,
+        } => {
             let namespace = lowering.globals.build_arg("BUILDKIT_CACHE_MOUNT_NS");
             let id = id.unwrap_or_else(|| target.clone());
             let custom = mode.is_some() || uid.is_some() || gid.is_some();
@@ -152,8 +204,19 @@ fn lower_mount(
                 read_only,
             }
         }
-        Mount::Tmpfs { target, size, .. } => RunMount::Tmpfs { target: target_of(&target)?, size },
-        Mount::Secret { id, target, env, required, mode, uid, gid } => RunMount::Secret {
+        Mount::Tmpfs { target, size, .. } => RunMount::Tmpfs {
+            target: target_of(&target)?,
+            size,
+        },
+        Mount::Secret {
+            id,
+            target,
+            env,
+            required,
+            mode,
+            uid,
+            gid,
+        } => RunMount::Secret {
             id,
             target: target.map(|target| target_of(&target)).transpose()?,
             env,
@@ -170,7 +233,8 @@ type Ownership = (Option<u32>, Option<u32>, Option<u32>);
 
 /// A cache with an owner or mode of its own is another cache than one without.
 fn cache_identity(namespace: Option<&String>, id: &str, ownership: Option<Ownership>) -> String {
-    let mut identity = namespace.map(|ns| format!("{ns}/")).unwrap_or_default() + &paths::absolute("/", id)[1..];
+    let mut identity =
+        namespace.map(|ns| format!("{ns}/")).unwrap_or_default() + &paths::absolute("/", id)[1..];
     if let Some((mode, uid, gid)) = ownership {
         let text = |number: Option<u32>| number.map(|n| n.to_string()).unwrap_or_default();
         identity.push_str(&format!(":{}:{}:{}", text(mode), text(uid), text(gid)));
@@ -186,5 +250,6 @@ fn source_tree(
     spec: &MountSpec,
     place: Place,
 ) -> Result<Option<TreeSource>, Failure> {
-    from.map(|name| tree(lowering, state, name, Some(target), place, spec.span)).transpose()
+    from.map(|name| tree(lowering, state, name, Some(target), place, spec.span))
+        .transpose()
 }

@@ -20,7 +20,12 @@ pub(super) struct Clause {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Permissions {
     /// Bits for all three (`0o111` for x), `X`, set-id and sticky.
-    Bits { plain: u32, execute_if: bool, set_id: bool, sticky: bool },
+    Bits {
+        plain: u32,
+        execute_if: bool,
+        set_id: bool,
+        sticky: bool,
+    },
     /// Those of user, group or others.
     Copy(char),
 }
@@ -29,17 +34,26 @@ impl Mode {
     /// Reads a mode; `None` if it is none.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if text.bytes().next()?.is_ascii_digit() {
-            let bits = u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o7777);
-            return bits.filter(|_| text.bytes().all(|b| b.is_ascii_digit())).map(Self::Octal);
+            let bits = u32::from_str_radix(text, 8)
+                .ok()
+                .filter(|bits| *bits <= 0o7777);
+            return bits
+                .filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
+                .map(Self::Octal);
         }
-        text.split(',').map(clause).collect::<Option<_>>().map(Self::Symbolic)
+        text.split(',')
+            .map(clause)
+            .collect::<Option<_>>()
+            .map(Self::Symbolic)
     }
 
     /// The bits of a path that had `old`.
     pub(super) fn apply(&self, old: u32, directory: bool) -> u32 {
         match self {
             Self::Octal(bits) => *bits,
-            Self::Symbolic(clauses) => clauses.iter().fold(old, |mode, clause| clause.apply(mode, directory)),
+            Self::Symbolic(clauses) => clauses
+                .iter()
+                .fold(old, |mode, clause| clause.apply(mode, directory)),
         }
     }
 
@@ -55,13 +69,15 @@ impl Mode {
 fn clause(text: &str) -> Option<Clause> {
     let end = text.find(['+', '-', '='])?;
     let who = text[..end].chars().try_fold(0, |who, c| {
-        Some(who | match c {
-            'u' => 0o700,
-            'g' => 0o070,
-            'o' => 0o007,
-            'a' => 0o777,
-            _ => return None,
-        })
+        Some(
+            who | match c {
+                'u' => 0o700,
+                'g' => 0o070,
+                'o' => 0o007,
+                'a' => 0o777,
+                _ => return None,
+            },
+        )
     })?;
     let mut actions = Vec::new();
     let mut rest = &text[end..];
@@ -71,7 +87,10 @@ fn clause(text: &str) -> Option<Clause> {
         actions.push((operator, permissions(&after[..end])?));
         rest = &after[end..];
     }
-    Some(Clause { who: if who == 0 { 0o777 } else { who }, actions })
+    Some(Clause {
+        who: if who == 0 { 0o777 } else { who },
+        actions,
+    })
 }
 
 fn permissions(text: &str) -> Option<Permissions> {
@@ -90,19 +109,26 @@ fn permissions(text: &str) -> Option<Permissions> {
             _ => return None,
         }
     }
-    Some(Permissions::Bits { plain, execute_if, set_id, sticky })
+    Some(Permissions::Bits {
+        plain,
+        execute_if,
+        set_id,
+        sticky,
+    })
 }
 
 impl Clause {
     fn apply(&self, mode: u32, directory: bool) -> u32 {
-        self.actions.iter().fold(mode, |mode, (operator, permissions)| {
-            let bits = self.bits(permissions, mode, directory);
-            match operator {
-                '+' => mode | bits,
-                '-' => mode & !bits,
-                _ => (mode & !self.all(directory)) | bits,
-            }
-        })
+        self.actions
+            .iter()
+            .fold(mode, |mode, (operator, permissions)| {
+                let bits = self.bits(permissions, mode, directory);
+                match operator {
+                    '+' => mode | bits,
+                    '-' => mode & !bits,
+                    _ => (mode & !self.all(directory)) | bits,
+                }
+            })
     }
 
     fn bits(&self, permissions: &Permissions, mode: u32, directory: bool) -> u32 {
@@ -115,10 +141,23 @@ impl Clause {
                 } & 7;
                 (three * 0o111) & self.who
             }
-            Permissions::Bits { plain, execute_if, set_id, sticky } => {
-                let conditional = if *execute_if && (directory || mode & 0o111 != 0) { 0o111 } else { 0 };
+            Permissions::Bits {
+                plain,
+                execute_if,
+                set_id,
+                sticky,
+            } => {
+                let conditional = if *execute_if && (directory || mode & 0o111 != 0) {
+                    0o111
+                } else {
+                    0
+                };
                 let set_id = if *set_id { self.set_id() } else { 0 };
-                let sticky = if *sticky && (self.who == 0o777 || self.who & 0o007 != 0) { 0o1000 } else { 0 };
+                let sticky = if *sticky && (self.who == 0o777 || self.who & 0o007 != 0) {
+                    0o1000
+                } else {
+                    0
+                };
                 ((plain | conditional) & self.who) | set_id | sticky
             }
         }
@@ -156,7 +195,11 @@ mod tests {
             ("o=", 0o777, false, 0o770),
             ("u+x-w", 0o644, false, 0o544),
         ] {
-            assert_eq!(Mode::parse(text).unwrap().apply(old, directory), expected, "{text}");
+            assert_eq!(
+                Mode::parse(text).unwrap().apply(old, directory),
+                expected,
+                "{text}"
+            );
         }
         for bad in ["", "64a", "10000", "8", "x", "u", "z+x", "u+z", "-644x"] {
             assert_eq!(Mode::parse(bad), None, "{bad}");

@@ -1,5 +1,6 @@
 //! COPY and ADD: what the sources name, where it goes, and what may replace what.
 
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -91,18 +92,46 @@ impl Changes {
     }
 }
 
-pub(super) fn execute(worker: &Worker<'_>, id: StepId, copy: &CopyStep, inputs: &Inputs) -> Result<Made, StepError> {
+pub(super) fn execute(
+    worker: &Worker<'_>,
+    id: StepId,
+    copy: &CopyStep,
+    inputs: &Inputs,
+) -> Result<Made, StepError> {
     let changes = changes(worker, copy, inputs)?;
-    let below = if copy.link { Stack::default() } else { worker.layers.stack(&inputs.below)? };
+    let below = if copy.link {
+        Stack::default()
+    } else {
+        worker.layers.stack(&inputs.below)?
+    };
     let directory_mode = changes.mode.as_ref().and_then(Mode::fixed).unwrap_or(0o755);
-    let mut draft = Draft::new(&below, changes.mtime, changes.owner.unwrap_or((0, 0)), directory_mode);
+    let mut draft = Draft::new(
+        &below,
+        changes.mtime,
+        changes.owner.unwrap_or((0, 0)),
+        directory_mode,
+    );
     let (destination, into) = destination(&below, copy)?;
-    let has_paths = copy.sources.iter().any(|source| matches!(source, CopySource::Path(_)));
-    let tree = if has_paths { Some(tree::open(worker, &copy.from, inputs)?) } else { None };
+    let has_paths = copy
+        .sources
+        .iter()
+        .any(|source| matches!(source, CopySource::Path(_)));
+    let tree = if has_paths {
+        Some(tree::open(worker, &copy.from, inputs)?)
+    } else {
+        None
+    };
     let exclude = tree::exclude_patterns(copy)?;
     let mut scratches = Vec::new();
-    let mut copying =
-        Copying { worker, copy, changes: &changes, draft: &mut draft, destination, into, exclude: &exclude };
+    let mut copying = Copying {
+        worker,
+        copy,
+        changes: &changes,
+        draft: &mut draft,
+        destination,
+        into,
+        exclude: &exclude,
+    };
     if let Some(tree) = &tree {
         for selected in tree.select(copy)? {
             match archive(worker, copy, tree, &selected)? {
@@ -136,7 +165,11 @@ fn changes(worker: &Worker<'_>, copy: &CopyStep, inputs: &Inputs) -> Result<Chan
         Some(text) => Some(Mode::parse(text).ok_or_else(|| CopyError::Chmod(text.clone()))?),
         None => None,
     };
-    Ok(Changes { owner, mode, mtime: worker.mtime() })
+    Ok(Changes {
+        owner,
+        mode,
+        mtime: worker.mtime(),
+    })
 }
 
 /// Where the destination leads, relative to the root, and whether it says "into this directory".
@@ -166,18 +199,35 @@ fn archive(
     if !copy.add || copy.unpack == Some(false) || !is_file {
         return Ok(None);
     }
-    let Some(content) = &selected.node.content else { return Ok(None) };
-    let Some(mut plain) = layer::open_archive(tree.open_content(worker, content)?).map_err(CopyError::Archive)? else {
+    let Some(content) = &selected.node.content else {
+        return Ok(None);
+    };
+    let (Tree::Context(tree), Content::Context(entry)) = (tree, content) else {
+        return Ok(None);
+    };
+    let opened = tree.context.open_content(entry)?;
+    let Some(file) = opened.file() else {
+        return Ok(None);
+    };
+    // The descriptor was opened beneath the context's root; its path leads nowhere else.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let Some(mut plain) = layer::open_archive(path).map_err(CopyError::Archive)? else {
         return Ok(None);
     };
     // Files are read again when the layer is written, each from its place in the plain tar.
     let scratch = worker.environment.store.scratch()?;
     let path = scratch.path().join("tar");
     let mut tar = fsio::create(&path)?;
-    std::io::copy(&mut plain, &mut tar).map_err(|source| fsio::Error::new("unpack to", &path, source))?;
+    std::io::copy(&mut plain, &mut tar)
+        .map_err(|source| fsio::Error::new("unpack to", &path, source))?;
     drop(tar);
-    let read = layer::read_tar(fsio::open(&path)?, Markers::None, None).map_err(CopyError::Archive)?;
-    Ok(Some((scratch, read.toc, Arc::new(ContentSource::Tar(path)))))
+    let read =
+        layer::read_tar(fsio::open(&path)?, Markers::Names, None).map_err(CopyError::Archive)?;
+    Ok(Some((
+        scratch,
+        read.toc,
+        Arc::new(ContentSource::Tar(path)),
+    )))
 }
 
 /// A copy under way.
@@ -214,29 +264,49 @@ impl Copying<'_, '_> {
             return self.below(tree, &node, self.destination.clone());
         }
         let into = self.into || self.draft.is_directory(&self.destination);
-        let path = if into { self.destination.join(&name) } else { self.destination.clone() };
+        let path = if into {
+            self.destination.join(&name)
+        } else {
+            self.destination.clone()
+        };
         let directory = node.entry.is_directory();
         if !(directory && reach == Reach::Alone && self.draft.is_directory(&path)) {
             self.put(path.clone(), node.clone())?;
         }
-        if directory && reach != Reach::Alone { self.below(tree, &node, path) } else { Ok(()) }
+        if directory && reach != Reach::Alone {
+            self.below(tree, &node, path)
+        } else {
+            Ok(())
+        }
     }
 
     fn below(&mut self, tree: &Tree<'_>, directory: &Node, to: PathBuf) -> Result<(), StepError> {
         let exclude = self.exclude;
-        tree.walk(directory, exclude, &mut |below, node| self.put(to.join(below), node))
+        tree.walk(directory, exclude, &mut |below, node| {
+            self.put(to.join(below), node)
+        })
     }
 
     fn inline(&mut self) -> Result<(), StepError> {
         let copy = self.copy;
         for source in &copy.sources {
-            let CopySource::Inline { name, content } = source else { continue };
+            let CopySource::Inline { name, content } = source else {
+                continue;
+            };
             let bytes: Arc<[u8]> = content.as_bytes().into();
             let mut entry = Entry::new(name.as_str(), EntryKind::file(bytes.len() as u64), 0o644);
             entry.mtime = self.worker.mtime();
-            let node = Node { entry, content: Some(Content::Inline(bytes)), identity: None };
+            let node = Node {
+                entry,
+                content: Some(Content::Inline(bytes)),
+                identity: None,
+            };
             let into = self.into || self.draft.is_directory(&self.destination);
-            let path = if into { self.destination.join(name) } else { self.destination.clone() };
+            let path = if into {
+                self.destination.join(name)
+            } else {
+                self.destination.clone()
+            };
             self.put(path, node)?;
         }
         Ok(())
@@ -249,13 +319,19 @@ impl Copying<'_, '_> {
             if entry.path.as_os_str().is_empty() || entry.is_implied() {
                 continue;
             }
-            let mut node = Node { entry: entry.clone(), content: None, identity: None };
+            let mut node = Node {
+                entry: entry.clone(),
+                content: None,
+                identity: None,
+            };
             match &entry.kind {
                 EntryKind::File { .. } => {
                     node.content = Some(Content::Archive(Arc::clone(content), entry.clone()));
                 }
                 EntryKind::HardLink { target } => {
-                    node.entry.kind = EntryKind::HardLink { target: self.destination.join(target) };
+                    node.entry.kind = EntryKind::HardLink {
+                        target: self.destination.join(target),
+                    };
                 }
                 _ => {}
             }

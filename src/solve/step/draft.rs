@@ -30,7 +30,13 @@ pub(super) struct Drafted {
 
 impl<'a> Draft<'a> {
     pub(super) fn new(base: &'a Stack, mtime: i64, owner: (u32, u32), directory_mode: u32) -> Self {
-        Self { base, entries: BTreeMap::new(), mtime, owner, directory_mode }
+        Self {
+            base,
+            entries: BTreeMap::new(),
+            mtime,
+            owner,
+            directory_mode,
+        }
     }
 
     /// The entry that will be at a path.
@@ -49,22 +55,38 @@ impl<'a> Draft<'a> {
     pub(super) fn make_parents(&mut self, path: &Path) -> Result<(), CopyError> {
         let mut ancestors: Vec<PathBuf> = path.ancestors().skip(1).map(Path::to_owned).collect();
         ancestors.reverse();
-        for ancestor in ancestors.into_iter().filter(|ancestor| !ancestor.as_os_str().is_empty()) {
+        for ancestor in ancestors
+            .into_iter()
+            .filter(|ancestor| !ancestor.as_os_str().is_empty())
+        {
             self.make_directory(&ancestor, None)?;
         }
         Ok(())
     }
 
     /// Makes a directory if it is missing; `mtime` of its own where given.
-    pub(super) fn make_directory(&mut self, path: &Path, mtime: Option<i64>) -> Result<(), CopyError> {
+    pub(super) fn make_directory(
+        &mut self,
+        path: &Path,
+        mtime: Option<i64>,
+    ) -> Result<(), CopyError> {
         match self.at(path) {
             Some(entry) if entry.is_directory() => Ok(()),
-            Some(_) => Err(CopyError::NotADirectory { path: path.to_owned() }),
+            Some(_) => Err(CopyError::NotADirectory {
+                path: path.to_owned(),
+            }),
             None => {
                 let mut entry = Entry::new(path, EntryKind::directory(), self.directory_mode);
                 (entry.uid, entry.gid) = self.owner;
                 entry.mtime = mtime.unwrap_or(self.mtime);
-                self.entries.insert(path.to_owned(), Drafted { entry, content: None, identity: None });
+                self.entries.insert(
+                    path.to_owned(),
+                    Drafted {
+                        entry,
+                        content: None,
+                        identity: None,
+                    },
+                );
                 Ok(())
             }
         }
@@ -74,25 +96,52 @@ impl<'a> Draft<'a> {
     pub(super) fn put(&mut self, path: PathBuf, node: Node) -> Result<(), CopyError> {
         let directory = node.entry.is_directory();
         match self.at(&path) {
-            Some(there) if there.is_directory() && !directory => return Err(CopyError::ReplacesDirectory { path }),
-            Some(there) if !there.is_directory() && directory => return Err(CopyError::NotADirectory { path }),
+            Some(there) if there.is_directory() && !directory => {
+                return Err(CopyError::ReplacesDirectory { path });
+            }
+            Some(there) if !there.is_directory() && directory => {
+                return Err(CopyError::NotADirectory { path });
+            }
             _ => {}
         }
-        let Node { mut entry, content, identity } = node;
+        let Node {
+            mut entry,
+            content,
+            identity,
+        } = node;
         entry.path.clone_from(&path);
-        self.entries.insert(path, Drafted { entry, content, identity });
+        self.entries.insert(
+            path,
+            Drafted {
+                entry,
+                content,
+                identity,
+            },
+        );
         Ok(())
     }
 
     /// Puts a node at a path, whatever is there.
     pub(super) fn replace(&mut self, path: PathBuf, node: Node) {
-        let Node { mut entry, content, identity } = node;
+        let Node {
+            mut entry,
+            content,
+            identity,
+        } = node;
         if !entry.is_directory() {
             // Nothing of a directory that was drafted here may stay below something else.
-            self.entries.retain(|other, _| other == &path || !other.starts_with(&path));
+            self.entries
+                .retain(|other, _| other == &path || !other.starts_with(&path));
         }
         entry.path.clone_from(&path);
-        self.entries.insert(path, Drafted { entry, content, identity });
+        self.entries.insert(
+            path,
+            Drafted {
+                entry,
+                content,
+                identity,
+            },
+        );
     }
 
     /// All paths in order, with the directories of the base that they are in, so that a layer says what it changes:
@@ -100,7 +149,11 @@ impl<'a> Draft<'a> {
     pub(super) fn into_entries(mut self) -> Vec<Drafted> {
         let paths: Vec<PathBuf> = self.entries.keys().cloned().collect();
         for path in paths {
-            for ancestor in path.ancestors().skip(1).filter(|ancestor| !ancestor.as_os_str().is_empty()) {
+            for ancestor in path
+                .ancestors()
+                .skip(1)
+                .filter(|ancestor| !ancestor.as_os_str().is_empty())
+            {
                 if self.entries.contains_key(ancestor) {
                     break;
                 }
@@ -108,7 +161,11 @@ impl<'a> Draft<'a> {
                     let mut entry = found.entry.clone();
                     // What it hid below is hidden already; here it only carries metadata.
                     entry.kind = EntryKind::directory();
-                    let drafted = Drafted { entry, content: None, identity: None };
+                    let drafted = Drafted {
+                        entry,
+                        content: None,
+                        identity: None,
+                    };
                     self.entries.insert(ancestor.to_owned(), drafted);
                 }
             }

@@ -3,6 +3,7 @@
 mod chmod;
 mod copy;
 mod draft;
+mod mounts;
 mod run;
 mod tree;
 mod user;
@@ -47,8 +48,17 @@ pub(super) struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(plan: &'a Plan, environment: &'a Environment<'a>, layers: &'a Layers<'a>) -> Self {
-        Self { plan, environment, layers, wants_directory: wants_directory(plan) }
+    pub(super) fn new(
+        plan: &'a Plan,
+        environment: &'a Environment<'a>,
+        layers: &'a Layers<'a>,
+    ) -> Self {
+        Self {
+            plan,
+            environment,
+            layers,
+            wants_directory: wants_directory(plan),
+        }
     }
 
     /// Time of files that the build makes itself.
@@ -59,7 +69,9 @@ impl<'a> Worker<'a> {
     fn now(&self) -> String {
         let now = OffsetDateTime::from((self.environment.clock)());
         let seconds = now.replace_nanosecond(0).unwrap_or(now);
-        seconds.format(&Rfc3339).unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())
+        seconds
+            .format(&Rfc3339)
+            .unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())
     }
 }
 
@@ -68,15 +80,15 @@ fn wants_directory(plan: &Plan) -> Vec<bool> {
     let mut wanted = vec![false; plan.steps.len()];
     // Inputs come first, so going backwards marks whole chains.
     for (index, step) in plan.steps.iter().enumerate().rev() {
-        let mut mark = |state: StateRef| {
+        let needed = match &step.kind {
+            StepKind::Run(_) => step.inputs(),
+            _ if wanted[index] => vec![step.input],
+            _ => Vec::new(),
+        };
+        for state in needed {
             if let StateRef::Step(id) = state {
                 wanted[id.0] = true;
             }
-        };
-        match &step.kind {
-            StepKind::Run(_) => step.inputs().into_iter().for_each(&mut mark),
-            _ if wanted[index] => mark(step.input),
-            _ => {}
         }
     }
     wanted
@@ -125,7 +137,10 @@ pub(super) fn execute(
         return Err(StepError::Cancelled);
     }
     let reason = reason(worker, step, place, &ingredients);
-    report.event(BuildEvent::Missed { id: report.id, reason: reason.to_string() });
+    report.event(BuildEvent::Missed {
+        id: report.id,
+        reason: reason.to_string(),
+    });
     let started = Instant::now();
     let made = match &step.kind {
         StepKind::Run(run) => run::execute(worker, run, &inputs, report),
@@ -141,8 +156,15 @@ pub(super) fn execute(
         millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         ingredients: ingredients.into_map(),
     };
-    worker.layers.remember(made.layer.diff_id, Arc::new(made.layer.toc));
-    let publication = Publication { record: record.clone(), place, quick, lock: Some(lock) };
+    worker
+        .layers
+        .remember(made.layer.diff_id, Arc::new(made.layer.toc));
+    let publication = Publication {
+        record: record.clone(),
+        place,
+        quick,
+        lock: Some(lock),
+    };
     // The publisher lives as long as there are workers.
     let _sent = publish.send(publication);
     Ok(finished(&inputs.below, record, false))
@@ -157,14 +179,24 @@ pub(super) struct Inputs {
 
 impl Inputs {
     fn new(step: &Step, states: Vec<State>) -> Self {
-        let by_reference: BTreeMap<StateRef, State> = step.inputs().into_iter().zip(states).collect();
-        let below = by_reference.get(&step.input).cloned().unwrap_or_else(State::scratch);
-        Self { below, by_reference }
+        let by_reference: BTreeMap<StateRef, State> =
+            step.inputs().into_iter().zip(states).collect();
+        let below = by_reference
+            .get(&step.input)
+            .cloned()
+            .unwrap_or_else(State::scratch);
+        Self {
+            below,
+            by_reference,
+        }
     }
 
     /// A state that the step takes files from.
     pub(super) fn state(&self, reference: StateRef) -> State {
-        self.by_reference.get(&reference).cloned().unwrap_or_else(State::scratch)
+        self.by_reference
+            .get(&reference)
+            .cloned()
+            .unwrap_or_else(State::scratch)
     }
 }
 
@@ -175,7 +207,12 @@ fn finished(below: &State, record: StepRecord, cached: bool) -> StepResult {
         bytes: record.bytes,
         remote: None,
     });
-    StepResult { state: below.with(Arc::clone(&layer)), layer, created: record.created, cached }
+    StepResult {
+        state: below.with(Arc::clone(&layer)),
+        layer,
+        created: record.created,
+        cached,
+    }
 }
 
 /// For a step that takes files from other states only: a key over the identities of those states, which are known
@@ -198,7 +235,11 @@ fn quick_key(step: &Step, inputs: &Inputs) -> Option<Digest> {
     Some(hasher.finish())
 }
 
-fn foreign_digests(worker: &Worker<'_>, step: &Step, inputs: &Inputs) -> Result<Vec<Digest>, StepError> {
+fn foreign_digests(
+    worker: &Worker<'_>,
+    step: &Step,
+    inputs: &Inputs,
+) -> Result<Vec<Digest>, StepError> {
     let mut digests = Vec::new();
     for (source, foreign) in cache_key::foreign_sources(step) {
         digests.push(match foreign {
@@ -213,7 +254,10 @@ fn foreign_digests(worker: &Worker<'_>, step: &Step, inputs: &Inputs) -> Result<
 fn place(worker: &Worker<'_>, id: StepId) -> Digest {
     let steps = &worker.plan.steps;
     let step = &steps[id.0];
-    let position = steps[..id.0].iter().filter(|other| other.stage == step.stage).count();
+    let position = steps[..id.0]
+        .iter()
+        .filter(|other| other.stage == step.stage)
+        .count();
     let mut hasher = Hasher::new("place");
     hasher.field(&worker.environment.place);
     hasher.field(step.platform.to_string());
@@ -233,11 +277,18 @@ fn remember(worker: &Worker<'_>, place: Digest, key: Digest, quick: Option<Diges
     }
 }
 
-fn reason(worker: &Worker<'_>, step: &Step, place: Digest, ingredients: &Ingredients) -> MissReason {
+fn reason(
+    worker: &Worker<'_>,
+    step: &Step,
+    place: Digest,
+    ingredients: &Ingredients,
+) -> MissReason {
     if step.no_cache {
         return MissReason::NoCache;
     }
     let store = worker.environment.store;
-    let last = store.slot(place).and_then(|key| store.step_ingredients(key));
+    let last = store
+        .slot(place)
+        .and_then(|key| store.step_ingredients(key));
     MissReason::between(last.as_ref(), ingredients)
 }

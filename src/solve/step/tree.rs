@@ -9,7 +9,9 @@ use super::super::error::{LayerError, StepError};
 use super::super::state::LayerHandle;
 use super::copy::CopyError;
 use super::{Inputs, Worker};
-use crate::context::{self, Glob, PatternList, Reach, Selection, Source, clean_source, has_wildcard, tree_digest};
+use crate::context::{
+    self, Glob, PatternList, Reach, Selection, Source, clean_source, has_wildcard, tree_digest,
+};
 use crate::layer::{Entry, EntryKind, Found, Stack};
 use crate::oci::{Digest, Hasher};
 use crate::plan::{CopySource, CopyStep, TreeSource};
@@ -22,7 +24,10 @@ pub(super) enum Tree<'a> {
     /// A folder on the local disk, filtered by its ignore file.
     Context(&'a ContextTree),
     /// A state of the graph.
-    State { stack: Stack, layers: Vec<Arc<LayerHandle>> },
+    State {
+        stack: Stack,
+        layers: Vec<Arc<LayerHandle>>,
+    },
 }
 
 /// One path of a tree, ready to be copied.
@@ -70,17 +75,28 @@ pub(super) struct Selected {
 }
 
 /// The tree that a plan's source names.
-pub(super) fn open<'a>(worker: &'a Worker<'_>, source: &TreeSource, inputs: &Inputs) -> Result<Tree<'a>, StepError> {
+pub(super) fn open<'a>(
+    worker: &'a Worker<'_>,
+    source: &TreeSource,
+    inputs: &Inputs,
+) -> Result<Tree<'a>, StepError> {
     let environment = worker.environment;
     match source {
-        TreeSource::Context => environment.context.as_ref().map(Tree::Context).ok_or_else(|| CopyError::NoContext.into()),
+        TreeSource::Context => environment
+            .context
+            .as_ref()
+            .map(Tree::Context)
+            .ok_or_else(|| CopyError::NoContext.into()),
         TreeSource::NamedContext(name) => {
             let tree = environment.named_contexts.get(name).map(Tree::Context);
             tree.ok_or_else(|| CopyError::NoContext.into())
         }
         TreeSource::State(reference) => {
             let state = inputs.state(*reference);
-            Ok(Tree::State { stack: worker.layers.stack(&state)?, layers: state.layers })
+            Ok(Tree::State {
+                stack: worker.layers.stack(&state)?,
+                layers: state.layers,
+            })
         }
     }
 }
@@ -92,7 +108,11 @@ pub(super) fn copy_digest(
     copy: &CopyStep,
     inputs: &Inputs,
 ) -> Result<Digest, StepError> {
-    if !copy.sources.iter().any(|source| matches!(source, CopySource::Path(_))) {
+    if !copy
+        .sources
+        .iter()
+        .any(|source| matches!(source, CopySource::Path(_)))
+    {
         return Ok(Digest::of("no files"));
     }
     let tree = open(worker, source, inputs)?;
@@ -113,7 +133,11 @@ pub(super) fn path_digest(
     }
     let tree = open(worker, source, inputs)?;
     let node = tree.find(&clean_source(Path::new(path)))?;
-    let selected = Selected { node, name: PathBuf::new(), reach: Reach::Contents };
+    let selected = Selected {
+        node,
+        name: PathBuf::new(),
+        reach: Reach::Contents,
+    };
     tree.digest(&[selected], PatternList::default())
 }
 
@@ -127,7 +151,9 @@ impl Tree<'_> {
     pub(super) fn select(&self, copy: &CopyStep) -> Result<Vec<Selected>, StepError> {
         let mut selected = Vec::new();
         for source in &copy.sources {
-            let CopySource::Path(path) = source else { continue };
+            let CopySource::Path(path) = source else {
+                continue;
+            };
             if copy.parents {
                 self.select_with_parents(path, &mut selected)?;
                 continue;
@@ -136,7 +162,11 @@ impl Tree<'_> {
                 let directory = node.entry.is_directory();
                 let base = if directory { None } else { name.file_name() };
                 let name = base.map(PathBuf::from).unwrap_or_default();
-                let reach = if directory { Reach::Contents } else { Reach::Whole };
+                let reach = if directory {
+                    Reach::Contents
+                } else {
+                    Reach::Whole
+                };
                 selected.push(Selected { node, name, reach });
             }
         }
@@ -147,8 +177,16 @@ impl Tree<'_> {
     fn named(&self, path: &str, double_star: bool) -> Result<Vec<(PathBuf, Node)>, StepError> {
         let cleaned = clean_source(Path::new(path));
         if has_wildcard(&cleaned) {
-            let bad = |error: context::PatternError| CopyError::Pattern { pattern: path.to_owned(), why: error.to_string() };
-            let glob = if double_star { Glob::with_double_star(&cleaned) } else { Glob::new(&cleaned) }.map_err(bad)?;
+            let bad = |error: context::PatternError| CopyError::Pattern {
+                pattern: path.to_owned(),
+                why: error.to_string(),
+            };
+            let glob = if double_star {
+                Glob::with_double_star(&cleaned)
+            } else {
+                Glob::new(&cleaned)
+            }
+            .map_err(bad)?;
             return self.glob(&glob);
         }
         let node = self.find(&cleaned)?;
@@ -156,34 +194,52 @@ impl Tree<'_> {
     }
 
     /// `--parents`: the path below the pivot `/./`, or the whole path, is kept.
-    fn select_with_parents(&self, path: &str, selected: &mut Vec<Selected>) -> Result<(), StepError> {
+    fn select_with_parents(
+        &self,
+        path: &str,
+        selected: &mut Vec<Selected>,
+    ) -> Result<(), StepError> {
         let kept_from = match path.split_once("/./") {
             Some((before, _)) => clean_source(Path::new(before)).components().count(),
             None => 0,
         };
         for (found, node) in self.named(path, true)? {
             let below: PathBuf = found.components().skip(kept_from).collect();
-            let mut ancestors: Vec<&Path> = below.ancestors().skip(1).filter(|a| !a.as_os_str().is_empty()).collect();
+            let mut ancestors: Vec<&Path> = below
+                .ancestors()
+                .skip(1)
+                .filter(|a| !a.as_os_str().is_empty())
+                .collect();
             ancestors.reverse();
             let pivot: PathBuf = found.components().take(kept_from).collect();
             for ancestor in ancestors {
                 let node = self.find(&pivot.join(ancestor))?;
-                selected.push(Selected { node, name: ancestor.to_owned(), reach: Reach::Alone });
+                selected.push(Selected {
+                    node,
+                    name: ancestor.to_owned(),
+                    reach: Reach::Alone,
+                });
             }
-            selected.push(Selected { node, name: below, reach: Reach::Whole });
+            selected.push(Selected {
+                node,
+                name: below,
+                reach: Reach::Whole,
+            });
         }
         Ok(())
     }
 
     /// What a path names, links followed.
-    fn find(&self, path: &Path) -> Result<Node, StepError> {
+    pub(super) fn find(&self, path: &Path) -> Result<Node, StepError> {
         match self {
             Self::Context(tree) => {
                 let entry = tree.context.lookup(path).map_err(CopyError::Lookup)?;
                 Ok(context_node(tree, entry))
             }
             Self::State { stack, .. } => {
-                let missing = || CopyError::NotFound { path: path.to_owned() };
+                let missing = || CopyError::NotFound {
+                    path: path.to_owned(),
+                };
                 let resolved = stack.resolve(path, true).map_err(|_| missing())?;
                 Ok(state_node(stack, resolved.found.ok_or_else(missing)?))
             }
@@ -194,16 +250,27 @@ impl Tree<'_> {
         match self {
             Self::Context(tree) => {
                 let matches = tree.context.glob(glob)?;
-                Ok(matches.into_iter().map(|found| (found.name, context_node(tree, found.entry))).collect())
+                Ok(matches
+                    .into_iter()
+                    .map(|found| (found.name, context_node(tree, found.entry)))
+                    .collect())
             }
             Self::State { stack, .. } => {
                 let mut found: Vec<(PathBuf, Node)> = Vec::new();
-                let Ok(base) = stack.resolve(glob.prefix(), true) else { return Ok(found) };
+                let Ok(base) = stack.resolve(glob.prefix(), true) else {
+                    return Ok(found);
+                };
                 for candidate in stack.walk(&base.path) {
-                    let below = candidate.entry.path.strip_prefix(&base.path).unwrap_or(&candidate.entry.path);
+                    let below = candidate
+                        .entry
+                        .path
+                        .strip_prefix(&base.path)
+                        .unwrap_or(&candidate.entry.path);
                     let name = glob.prefix().join(below);
                     // A directory that matched is taken whole; nothing in it is a match of its own.
-                    if found.last().is_some_and(|(last, node)| node.entry.is_directory() && name.starts_with(last)) {
+                    if found.last().is_some_and(|(last, node)| {
+                        node.entry.is_directory() && name.starts_with(last)
+                    }) {
                         continue;
                     }
                     if glob.matches(&name)
@@ -228,7 +295,9 @@ impl Tree<'_> {
         let root = &directory.entry.path;
         match self {
             Self::Context(tree) => {
-                let Some(Content::Context(entry)) = &directory.content else { return Ok(()) };
+                let Some(Content::Context(entry)) = &directory.content else {
+                    return Ok(());
+                };
                 for found in tree.context.walk(entry, exclude) {
                     let found = found?;
                     let below = found.path_below(root).to_owned();
@@ -237,7 +306,12 @@ impl Tree<'_> {
             }
             Self::State { stack, .. } => {
                 for found in stack.walk(root) {
-                    let below = found.entry.path.strip_prefix(root).unwrap_or(&found.entry.path).to_owned();
+                    let below = found
+                        .entry
+                        .path
+                        .strip_prefix(root)
+                        .unwrap_or(&found.entry.path)
+                        .to_owned();
                     if !exclude.judge(&below).excluded {
                         visit(below, state_node(stack, found))?;
                     }
@@ -250,13 +324,20 @@ impl Tree<'_> {
     fn digest(&self, selected: &[Selected], exclude: PatternList) -> Result<Digest, StepError> {
         match self {
             Self::Context(tree) => {
-                let sources = selected.iter().filter_map(|selected| match &selected.node.content {
-                    Some(Content::Context(entry)) => {
-                        Some(Source { entry: entry.clone(), name: selected.name.clone(), reach: selected.reach })
-                    }
-                    _ => None,
-                });
-                let selection = Selection { sources: sources.collect(), exclude };
+                let sources = selected
+                    .iter()
+                    .filter_map(|selected| match &selected.node.content {
+                        Some(Content::Context(entry)) => Some(Source {
+                            entry: entry.clone(),
+                            name: selected.name.clone(),
+                            reach: selected.reach,
+                        }),
+                        _ => None,
+                    });
+                let selection = Selection {
+                    sources: sources.collect(),
+                    exclude,
+                };
                 Ok(tree_digest(&tree.context, &selection, &tree.index, HASHING_THREADS)?.digest)
             }
             Self::State { .. } => {
@@ -279,12 +360,21 @@ impl Tree<'_> {
     }
 
     /// Opens the content of a file of this tree.
-    pub(super) fn open_content(&self, worker: &Worker<'_>, content: &Content) -> Result<Box<dyn Read + Send>, StepError> {
+    pub(super) fn open_content(
+        &self,
+        worker: &Worker<'_>,
+        content: &Content,
+    ) -> Result<Box<dyn Read + Send>, StepError> {
         match (self, content) {
-            (Self::Context(tree), Content::Context(entry)) => Ok(Box::new(tree.context.open_content(entry)?)),
+            (Self::Context(tree), Content::Context(entry)) => {
+                Ok(Box::new(tree.context.open_content(entry)?))
+            }
             (Self::State { layers, .. }, Content::Layer(index, entry)) => {
                 let layer = &layers[*index];
-                let broken = |source| LayerError::Format { diff_id: layer.diff_id, source };
+                let broken = |source| LayerError::Format {
+                    diff_id: layer.diff_id,
+                    source,
+                };
                 Ok(worker.layers.content(layer)?.open(entry).map_err(broken)?)
             }
             (_, other) => other.open_anywhere(),
@@ -297,7 +387,9 @@ impl Content {
     pub(super) fn open_anywhere(&self) -> Result<Box<dyn Read + Send>, StepError> {
         match self {
             Self::Inline(bytes) => Ok(Box::new(std::io::Cursor::new(Arc::clone(bytes)))),
-            Self::Archive(source, entry) => source.open(entry).map_err(|error| CopyError::Archive(error).into()),
+            Self::Archive(source, entry) => source
+                .open(entry)
+                .map_err(|error| CopyError::Archive(error).into()),
             Self::Context(_) | Self::Layer(..) => Err(CopyError::NoContext.into()),
         }
     }
@@ -327,10 +419,18 @@ fn context_node(tree: &ContextTree, found: context::Entry) -> Node {
     let kind = match &found.kind {
         context::EntryKind::File { size } => EntryKind::file(*size),
         context::EntryKind::Directory => EntryKind::directory(),
-        context::EntryKind::Symlink { target } => EntryKind::Symlink { target: target.clone() },
+        context::EntryKind::Symlink { target } => EntryKind::Symlink {
+            target: target.clone(),
+        },
         context::EntryKind::Fifo => EntryKind::Fifo,
-        context::EntryKind::CharDevice { major, minor } => EntryKind::CharDevice { major: *major, minor: *minor },
-        context::EntryKind::BlockDevice { major, minor } => EntryKind::BlockDevice { major: *major, minor: *minor },
+        context::EntryKind::CharDevice { major, minor } => EntryKind::CharDevice {
+            major: *major,
+            minor: *minor,
+        },
+        context::EntryKind::BlockDevice { major, minor } => EntryKind::BlockDevice {
+            major: *major,
+            minor: *minor,
+        },
     };
     let entry = Entry {
         path: found.path.clone(),
@@ -341,14 +441,25 @@ fn context_node(tree: &ContextTree, found: context::Entry) -> Node {
         mtime: found.mtime,
         xattrs: tree.context.xattrs(&found),
     };
-    let identity = found.hard_link.as_ref().map(|link| Identity::Inode(link.device, link.inode));
-    Node { entry, content: Some(Content::Context(found)), identity }
+    let identity = found
+        .hard_link
+        .as_ref()
+        .map(|link| Identity::Inode(link.device, link.inode));
+    Node {
+        entry,
+        content: Some(Content::Context(found)),
+        identity,
+    }
 }
 
 fn state_node(stack: &Stack, found: Found<'_>) -> Node {
     let path = found.entry.path.clone();
     let Some(end) = stack.content_of(found) else {
-        return Node { entry: found.entry.clone(), content: None, identity: None };
+        return Node {
+            entry: found.entry.clone(),
+            content: None,
+            identity: None,
+        };
     };
     let mut entry = end.entry.clone();
     entry.path = path;

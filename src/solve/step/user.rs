@@ -46,17 +46,29 @@ impl<'a> Accounts<'a> {
     /// A file of the state as text; empty where it is not there. Links are followed inside the state.
     fn database(&self, path: &str) -> Result<String, StepError> {
         let stack: Stack = self.layers.stack(self.state)?;
-        let Ok(resolved) = stack.resolve(path, true) else { return Ok(String::new()) };
-        let Some(found) = resolved.found.and_then(|found| stack.content_of(found)) else { return Ok(String::new()) };
+        let Ok(resolved) = stack.resolve(path, true) else {
+            return Ok(String::new());
+        };
+        let Some(found) = resolved.found.and_then(|found| stack.content_of(found)) else {
+            return Ok(String::new());
+        };
         if !matches!(found.entry.kind, crate::layer::EntryKind::File { .. }) {
             return Ok(String::new());
         }
         let layer = &self.state.layers[found.layer];
         let content = self.layers.content(layer)?;
-        let broken = |source| LayerError::Format { diff_id: layer.diff_id, source };
+        let broken = |source| LayerError::Format {
+            diff_id: layer.diff_id,
+            source,
+        };
         let mut bytes = Vec::new();
-        let mut reader = content.open(found.entry).map_err(broken)?.take(DATABASE_LIMIT);
-        reader.read_to_end(&mut bytes).map_err(|source| crate::fsio::Error::new("read", path, source))?;
+        let mut reader = content
+            .open(found.entry)
+            .map_err(broken)?
+            .take(DATABASE_LIMIT);
+        reader
+            .read_to_end(&mut bytes)
+            .map_err(|source| crate::fsio::Error::new("read", path, source))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -83,14 +95,22 @@ impl<'a> Accounts<'a> {
         let home = if home.is_empty() { "/" } else { home }.to_owned();
         if let Some(group) = group {
             let gid = self.group(group)?;
-            return Ok((User { uid, gid, groups: vec![gid] }, home));
+            return Ok((
+                User {
+                    uid,
+                    gid,
+                    groups: vec![gid],
+                },
+                home,
+            ));
         }
         let gid = account.as_ref().map_or(0, |account| account.gid);
         let mut groups = vec![gid];
         if let Some(account) = &account {
             let database = self.database("/etc/group")?;
             for (_, id, members) in groups_of(&database) {
-                if members.split(',').any(|member| member == account.name) && !groups.contains(&id) {
+                if members.split(',').any(|member| member == account.name) && !groups.contains(&id)
+                {
                     groups.push(id);
                 }
             }
@@ -105,7 +125,9 @@ impl<'a> Accounts<'a> {
             Some(uid) => (uid, uid),
             None => {
                 let passwd = self.database("/etc/passwd")?;
-                let found = accounts(&passwd).find(|account| account.name == user).map(|a| (a.uid, a.gid));
+                let found = accounts(&passwd)
+                    .find(|account| account.name == user)
+                    .map(|a| (a.uid, a.gid));
                 match found {
                     Some(ids) => ids,
                     None if user == "root" => (0, 0),
@@ -125,7 +147,9 @@ impl<'a> Accounts<'a> {
             return Ok(gid);
         }
         let database = self.database("/etc/group")?;
-        let found = groups_of(&database).find(|(name, ..)| *name == group).map(|(_, gid, _)| gid);
+        let found = groups_of(&database)
+            .find(|(name, ..)| *name == group)
+            .map(|(_, gid, _)| gid);
         match found {
             Some(gid) => Ok(gid),
             None if group == "root" => Ok(0),
@@ -166,7 +190,11 @@ fn accounts(passwd: &str) -> impl Iterator<Item = Account<'_>> {
 fn groups_of(group: &str) -> impl Iterator<Item = (&str, u32, &str)> {
     group.lines().filter_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
-        Some((*fields.first()?, fields.get(2)?.parse().ok()?, fields.get(3).copied().unwrap_or("")))
+        Some((
+            *fields.first()?,
+            fields.get(2)?.parse().ok()?,
+            fields.get(3).copied().unwrap_or(""),
+        ))
     })
 }
 
@@ -177,7 +205,9 @@ mod tests {
     #[test]
     fn databases_with_odd_lines() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nbad\n:::\nu:x:5:6::/home/u:\n";
-        let found: Vec<_> = accounts(passwd).map(|a| (a.name, a.uid, a.gid, a.home)).collect();
+        let found: Vec<_> = accounts(passwd)
+            .map(|a| (a.name, a.uid, a.gid, a.home))
+            .collect();
         assert_eq!(found, [("root", 0, 0, "/root"), ("u", 5, 6, "/home/u")]);
         let groups: Vec<_> = groups_of("wheel:x:10:a,b\nx\nempty:x:11:\n").collect();
         assert_eq!(groups, [("wheel", 10, "a,b"), ("empty", 11, "")]);

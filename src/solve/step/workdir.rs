@@ -16,10 +16,12 @@ pub(super) fn execute(
     inputs: &Inputs,
 ) -> Result<Made, StepError> {
     let below = worker.layers.stack(&inputs.below)?;
-    let resolved = below.resolve(&workdir.path, true).map_err(|error| match error {
-        ResolveError::NotADirectory(path) => CopyError::NotADirectory { path },
-        error @ ResolveError::TooManyLinks(_) => CopyError::Destination(error),
-    })?;
+    let resolved = below
+        .resolve(&workdir.path, true)
+        .map_err(|error| match error {
+            ResolveError::NotADirectory(path) => CopyError::NotADirectory { path },
+            error @ ResolveError::TooManyLinks(_) => CopyError::Destination(error),
+        })?;
     let owner = match (&resolved.found, workdir.user.as_str()) {
         // Nothing is made, so nobody has to be looked up.
         (Some(_), _) | (_, "") => (0, 0),
@@ -28,5 +30,7 @@ pub(super) fn execute(
     let mut draft = Draft::new(&below, worker.mtime(), owner, 0o755);
     draft.make_parents(&resolved.path)?;
     draft.make_directory(&resolved.path, None)?;
-    write_layer(worker, id, draft.into_entries(), &|content| content.open_anywhere())
+    write_layer(worker, id, draft.into_entries(), &|content| {
+        content.open_anywhere()
+    })
 }

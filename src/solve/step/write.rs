@@ -16,26 +16,48 @@ use crate::store::{LayerForm, NewLayer};
 
 type Open<'o> = dyn Fn(&Content) -> Result<Box<dyn Read + Send>, StepError> + 'o;
 
-/// Writes a layer and publishes it.
+/// Writes the layer of a step and publishes it.
 pub(super) fn write_layer(
     worker: &Worker<'_>,
     id: StepId,
+    entries: Vec<Drafted>,
+    open: &Open<'_>,
+) -> Result<Made, StepError> {
+    write_layer_as(worker, worker.wants_directory[id.0], entries, open)
+}
+
+/// Writes a layer, as a directory or as a tar, and publishes it.
+pub(super) fn write_layer_as(
+    worker: &Worker<'_>,
+    directory: bool,
     mut entries: Vec<Drafted>,
     open: &Open<'_>,
 ) -> Result<Made, StepError> {
     link_names(&mut entries);
     let store = worker.environment.store;
     let scratch = store.scratch()?;
-    let directory = worker.wants_directory[id.0] && !entries.is_empty();
     let path = scratch.path().join("layer");
     let (layer, form) = if entries.is_empty() {
-        (TarWriter::new(io::sink()).finish().map_err(CopyError::Write)?.0, LayerForm::Contents)
+        (
+            TarWriter::new(io::sink())
+                .finish()
+                .map_err(CopyError::Write)?
+                .0,
+            LayerForm::Contents,
+        )
     } else if directory {
-        (as_directory(worker, &path, &entries, open)?, LayerForm::Directory(&path))
+        (
+            as_directory(worker, &path, &entries, open)?,
+            LayerForm::Directory(&path),
+        )
     } else {
         (as_tar(&path, &entries, open)?, LayerForm::Tar(&path))
     };
-    store.publish_layer(&NewLayer { diff_id: layer.diff_id, toc: &layer.toc, form })?;
+    store.publish_layer(&NewLayer {
+        diff_id: layer.diff_id,
+        toc: &layer.toc,
+        form,
+    })?;
     Ok(Made { layer })
 }
 
@@ -43,10 +65,14 @@ pub(super) fn write_layer(
 fn link_names(entries: &mut [Drafted]) {
     let mut first: BTreeMap<Identity, PathBuf> = BTreeMap::new();
     for drafted in entries {
-        let Some(identity) = drafted.identity.clone() else { continue };
+        let Some(identity) = drafted.identity.clone() else {
+            continue;
+        };
         match first.get(&identity) {
             Some(target) => {
-                drafted.entry.kind = EntryKind::HardLink { target: target.clone() };
+                drafted.entry.kind = EntryKind::HardLink {
+                    target: target.clone(),
+                };
                 drafted.content = None;
             }
             None => _ = first.insert(identity, drafted.entry.path.clone()),
@@ -54,7 +80,11 @@ fn link_names(entries: &mut [Drafted]) {
     }
 }
 
-fn as_tar(path: &std::path::Path, entries: &[Drafted], open: &Open<'_>) -> Result<Layer, StepError> {
+fn as_tar(
+    path: &std::path::Path,
+    entries: &[Drafted],
+    open: &Open<'_>,
+) -> Result<Layer, StepError> {
     let mut tar = TarWriter::new(fsio::create(path)?);
     for drafted in entries {
         match content(drafted, open)? {
@@ -74,7 +104,8 @@ fn as_directory(
     open: &Open<'_>,
 ) -> Result<Layer, StepError> {
     fsio::create_dir(path)?;
-    let mut writer = DirectoryWriter::new(path, worker.environment.privileges).map_err(CopyError::Write)?;
+    let mut writer =
+        DirectoryWriter::new(path, worker.environment.privileges).map_err(CopyError::Write)?;
     for drafted in entries {
         let entry = &drafted.entry;
         match content(drafted, open)? {
@@ -87,9 +118,11 @@ fn as_directory(
     for drafted in entries {
         if matches!(drafted.entry.kind, EntryKind::File { .. }) {
             let mut file = fsio::open(path.join(&drafted.entry.path))?;
-            tar.append(drafted.entry.clone(), Some(&mut file)).map_err(CopyError::Write)?;
+            tar.append(drafted.entry.clone(), Some(&mut file))
+                .map_err(CopyError::Write)?;
         } else {
-            tar.append(drafted.entry.clone(), None).map_err(CopyError::Write)?;
+            tar.append(drafted.entry.clone(), None)
+                .map_err(CopyError::Write)?;
         }
     }
     let (layer, _) = tar.finish().map_err(CopyError::Write)?;

@@ -1,0 +1,304 @@
+//! The mounts of a RUN: what the instruction declares, turned into what the sandbox mounts.
+
+use std::path::{Path, PathBuf};
+
+use super::super::error::StepError;
+use super::super::state::{LayerHandle, State};
+use super::draft::Draft;
+use super::run::upper_directories;
+use super::tree::{self, Content, Selected, Tree};
+use super::write::write_layer_as;
+use super::{Inputs, Worker};
+use crate::context::{PatternList, Reach};
+use crate::fsio;
+use crate::layer::{Privileges, Stack};
+use crate::oci::{Digest, Hasher};
+use crate::plan::{RunMount, RunStep, Sharing, TreeSource};
+use crate::sandbox::{FileContent, Mount, MountKind, UpperDirectories};
+use crate::store::{Lock, Scratch, StepRecord};
+
+/// What the mounts of one RUN come to. Dropped when the step has ended.
+pub(super) struct Mounts {
+    pub(super) mounts: Vec<Mount>,
+    /// Variables from secrets.
+    pub(super) env: Vec<(String, String)>,
+    /// Held while the step uses its locked caches.
+    _locks: Vec<Lock>,
+}
+
+/// Turns the declared mounts into what the sandbox mounts.
+pub(super) fn prepare(
+    worker: &Worker<'_>,
+    run: &RunStep,
+    inputs: &Inputs,
+    scratch: &Scratch,
+) -> Result<Mounts, StepError> {
+    let mut prepared = Mounts {
+        mounts: Vec::new(),
+        env: Vec::new(),
+        _locks: Vec::new(),
+    };
+    for (index, mount) in run.mounts.iter().enumerate() {
+        let name = format!("mount-{index}");
+        match mount {
+            RunMount::Bind {
+                from,
+                source,
+                target,
+                writable,
+            } => {
+                let kind = bind(worker, inputs, scratch, &name, (from, source, *writable))?;
+                prepared.mounts.push(Mount {
+                    target: target.clone(),
+                    kind,
+                });
+            }
+            RunMount::Cache { .. } => cache(worker, scratch, &name, mount, &mut prepared)?,
+            RunMount::Tmpfs { target, size } => {
+                let kind = MountKind::Tmpfs {
+                    size: *size,
+                    mode: 0o1777,
+                };
+                prepared.mounts.push(Mount {
+                    target: target.clone(),
+                    kind,
+                });
+            }
+            RunMount::Secret { .. } => secret(worker, mount, &mut prepared)?,
+            // Planning refuses it.
+            RunMount::Ssh { .. } => {}
+        }
+    }
+    if let Some((path, content)) = &run.script {
+        let content = FileContent(content.clone().into_bytes());
+        let kind = MountKind::File {
+            content,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+        };
+        prepared.mounts.push(Mount {
+            target: path.clone(),
+            kind,
+        });
+    }
+    Ok(prepared)
+}
+
+/// A file of the host, read-only.
+pub(super) fn read_only_file(target: &str, source: PathBuf) -> Mount {
+    let kind = MountKind::Bind {
+        source,
+        sub_path: String::new(),
+        read_only: true,
+    };
+    Mount {
+        target: target.to_owned(),
+        kind,
+    }
+}
+
+fn bind(
+    worker: &Worker<'_>,
+    inputs: &Inputs,
+    scratch: &Scratch,
+    name: &str,
+    (from, source, writable): (&TreeSource, &str, bool),
+) -> Result<MountKind, StepError> {
+    let (state, sub_path) = match from {
+        TreeSource::State(reference) => (inputs.state(*reference), source.to_owned()),
+        TreeSource::Context | TreeSource::NamedContext(_) => {
+            context_state(worker, inputs, from, source)?
+        }
+    };
+    let lower = worker.layers.directories(&state)?;
+    let writable = if writable {
+        let (upper, work) = upper_directories(scratch, name)?;
+        Some(UpperDirectories { upper, work })
+    } else {
+        None
+    };
+    Ok(MountKind::Overlay {
+        lower,
+        sub_path,
+        writable,
+    })
+}
+
+/// A part of a context as a layer of its own: filtered, owned by root, and made once for the same content.
+fn context_state(
+    worker: &Worker<'_>,
+    inputs: &Inputs,
+    from: &TreeSource,
+    source: &str,
+) -> Result<(State, String), StepError> {
+    let digest = tree::path_digest(worker, from, source, inputs)?;
+    let mut hasher = Hasher::new("context mount 1");
+    hasher.field(digest.as_bytes());
+    let key = hasher.finish();
+    let store = worker.environment.store;
+    let tree = tree::open(worker, from, inputs)?;
+    let node = tree.find(&crate::context::clean_source(Path::new(source)))?;
+    let sub_path = if node.entry.is_directory() {
+        "/root".to_owned()
+    } else {
+        "/file".to_owned()
+    };
+    let _lock = store.lock("step", key)?;
+    let record = match store.step(key) {
+        Some(record) => record,
+        None => make_context_layer(worker, &tree, node, &sub_path, key)?,
+    };
+    let layer = LayerHandle {
+        diff_id: record.diff_id,
+        identity: record.content_id,
+        bytes: record.bytes,
+        remote: None,
+    };
+    Ok((State::scratch().with(std::sync::Arc::new(layer)), sub_path))
+}
+
+fn make_context_layer(
+    worker: &Worker<'_>,
+    tree: &Tree<'_>,
+    node: tree::Node,
+    sub_path: &str,
+    key: Digest,
+) -> Result<StepRecord, StepError> {
+    let nothing = Stack::default();
+    let mut draft = Draft::new(&nothing, worker.mtime(), (0, 0), 0o755);
+    let root = PathBuf::from(&sub_path[1..]);
+    let selected = Selected {
+        node: node.clone(),
+        name: PathBuf::new(),
+        reach: Reach::Whole,
+    };
+    draft.put(root.clone(), selected.node)?;
+    if node.entry.is_directory() {
+        tree.walk(&node, &PatternList::default(), &mut |below, node| {
+            Ok(draft.put(root.join(below), node)?)
+        })?;
+    }
+    let open = |content: &Content| tree.open_content(worker, content);
+    let made = write_layer_as(worker, true, draft.into_entries(), &open)?;
+    let record = StepRecord {
+        key,
+        diff_id: made.layer.diff_id,
+        content_id: made.layer.toc.content_id(),
+        bytes: made.layer.toc.content_size(),
+        created: worker.now(),
+        millis: 0,
+        ingredients: std::collections::BTreeMap::new(),
+    };
+    worker.environment.store.settle(&[record.diff_id])?;
+    worker.environment.store.put_step(&record)?;
+    Ok(record)
+}
+
+fn cache(
+    worker: &Worker<'_>,
+    scratch: &Scratch,
+    name: &str,
+    mount: &RunMount,
+    prepared: &mut Mounts,
+) -> Result<(), StepError> {
+    let RunMount::Cache {
+        id,
+        target,
+        sharing,
+        source,
+        mode,
+        uid,
+        gid,
+        read_only,
+        ..
+    } = mount
+    else {
+        return Ok(());
+    };
+    let store = worker.environment.store;
+    let identity = Digest::of(id);
+    let folder = match sharing {
+        Sharing::Shared => store.cache_mount(id),
+        // The same id twice in one step is one directory, so the step does not wait for itself.
+        Sharing::Locked => {
+            if !prepared.holds(worker, id) {
+                prepared._locks.push(store.lock("mount", identity)?);
+            }
+            store.cache_mount(id)
+        }
+        Sharing::Private => match store.try_lock("mount", identity)? {
+            Some(lock) => {
+                prepared._locks.push(lock);
+                store.cache_mount(id)
+            }
+            None => scratch.path().join(name),
+        },
+    };
+    if fsio::symlink_metadata(&folder).is_err() {
+        fsio::create_dir_all(&folder)?;
+        fsio::set_mode(&folder, *mode)?;
+        if worker.environment.privileges != Privileges::OneId {
+            fsio::set_owner(&folder, *uid, *gid)?;
+        }
+    }
+    let kind = MountKind::Bind {
+        source: folder,
+        sub_path: source.clone(),
+        read_only: *read_only,
+    };
+    prepared.mounts.push(Mount {
+        target: target.clone(),
+        kind,
+    });
+    Ok(())
+}
+
+impl Mounts {
+    /// Whether a cache of this step is locked already.
+    fn holds(&self, worker: &Worker<'_>, id: &str) -> bool {
+        let folder = worker.environment.store.cache_mount(id);
+        self.mounts
+            .iter()
+            .any(|mount| matches!(&mount.kind, MountKind::Bind { source, .. } if *source == folder))
+    }
+}
+
+fn secret(worker: &Worker<'_>, mount: &RunMount, prepared: &mut Mounts) -> Result<(), StepError> {
+    let RunMount::Secret {
+        id,
+        target,
+        env,
+        required,
+        mode,
+        uid,
+        gid,
+    } = mount
+    else {
+        return Ok(());
+    };
+    let value = worker.environment.run.secret(id)?;
+    if value.is_none() && *required {
+        return Err(StepError::SecretMissing { id: id.clone() });
+    }
+    if let Some(name) = env {
+        let text = value
+            .as_deref()
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+            .unwrap_or_default();
+        prepared.env.push((name.clone(), text));
+    }
+    if let (Some(target), Some(bytes)) = (target, value) {
+        let kind = MountKind::File {
+            content: FileContent(bytes),
+            mode: *mode,
+            uid: *uid,
+            gid: *gid,
+        };
+        prepared.mounts.push(Mount {
+            target: target.clone(),
+            kind,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! RUN: the state as an overlay, the command in its sandbox, and what it changed as a layer.
+
+use std::path::PathBuf;
+
+use super::super::driver::Reporter;
+use super::super::environment::RunSettings;
+use super::super::error::StepError;
+use super::super::event::BuildEvent;
+use super::mounts::{self, Mounts};
+use super::user::Accounts;
+use super::{Inputs, Made, Worker};
+use crate::fsio;
+use crate::layer::scan_upper;
+use crate::plan::{NetworkMode, RunStep};
+use crate::sandbox::{
+    DEFAULT_SHM_SIZE, Environment, Network, OverlayView, SandboxSpec, Security, files,
+};
+use crate::store::{LayerForm, NewLayer, Scratch};
+
+/// Where a CA bundle is seen, and the variables that programs look it up by.
+const CA_BUNDLE: &str = "/run/builder/ca-certificates.crt";
+const CA_VARIABLES: [&str; 7] = [
+    "SSL_CERT_FILE",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+];
+
+pub(super) fn execute(
+    worker: &Worker<'_>,
+    run: &RunStep,
+    inputs: &Inputs,
+    report: &Reporter,
+) -> Result<Made, StepError> {
+    let store = worker.environment.store;
+    let lower = worker.layers.directories(&inputs.below)?;
+    let scratch = store.scratch()?;
+    let (upper, work) = upper_directories(&scratch, "root")?;
+    let mounts = mounts::prepare(worker, run, inputs, &scratch)?;
+    let spec = spec(
+        worker,
+        run,
+        inputs,
+        OverlayView {
+            lower,
+            upper: upper.clone(),
+            work,
+        },
+        &mounts,
+    )?;
+    let mut output = |bytes: &[u8]| {
+        report.event(BuildEvent::Output {
+            id: report.id,
+            bytes: bytes.to_vec(),
+        })
+    };
+    let process = run.argv.join(" ");
+    let outcome = worker
+        .environment
+        .runner
+        .run(&spec, &mut output, &worker.environment.cancel)
+        .map_err(|source| StepError::Sandbox {
+            process: process.clone(),
+            source,
+        })?;
+    drop(mounts);
+    if !outcome.exit.is_success() {
+        return Err(StepError::Exit {
+            process,
+            exit: outcome.exit,
+        });
+    }
+    let stack = worker.layers.stack(&inputs.below)?;
+    let (layer, _) = scan_upper(
+        &upper,
+        &stack,
+        worker.environment.privileges,
+        std::io::sink(),
+    )
+    .map_err(StepError::Changes)?;
+    let form = if layer.toc.is_empty() {
+        LayerForm::Contents
+    } else {
+        LayerForm::Directory(&upper)
+    };
+    store.publish_layer(&NewLayer {
+        diff_id: layer.diff_id,
+        toc: &layer.toc,
+        form,
+    })?;
+    Ok(Made { layer })
+}
+
+/// Two empty directories that make an overlay writable.
+pub(super) fn upper_directories(
+    scratch: &Scratch,
+    name: &str,
+) -> Result<(PathBuf, PathBuf), StepError> {
+    let folder = scratch.path().join(name);
+    fsio::create_dir(&folder)?;
+    let (upper, work) = (folder.join("upper"), folder.join("work"));
+    fsio::create_dir(&upper)?;
+    fsio::create_dir(&work)?;
+    // The root directory of the step is this one: everybody may enter it, whatever the builder's umask is.
+    fsio::set_mode(&upper, 0o755)?;
+    Ok((upper, work))
+}
+
+fn spec(
+    worker: &Worker<'_>,
+    run: &RunStep,
+    inputs: &Inputs,
+    rootfs: OverlayView,
+    mounts: &Mounts,
+) -> Result<SandboxSpec, StepError> {
+    let settings = &worker.environment.run;
+    let (user, home) = Accounts::of(worker.layers, &inputs.below).runner(&run.user)?;
+    let mut spec = SandboxSpec::new(rootfs, run.argv.clone());
+    spec.env = environment(run, settings, &home, mounts);
+    spec.cwd.clone_from(&run.cwd);
+    spec.user = user;
+    spec.hostname.clone_from(&run.hostname);
+    spec.network = match run.network {
+        NetworkMode::None => Network::None,
+        NetworkMode::Host | NetworkMode::Default => Network::Host,
+    };
+    spec.security = if run.insecure {
+        Security::Insecure
+    } else {
+        Security::Sandbox
+    };
+    spec.mounts.clone_from(&mounts.mounts);
+    if let Some(bundle) = &settings.ca_bundle {
+        spec.mounts
+            .push(mounts::read_only_file(CA_BUNDLE, bundle.clone()));
+    }
+    spec.hosts = Some(files::hosts(&run.hostname, &settings.hosts));
+    spec.resolv_conf = Some(files::host_resolv_conf(spec.network));
+    spec.shm_size = settings.shm_size.unwrap_or(DEFAULT_SHM_SIZE);
+    spec.ulimits.clone_from(&settings.ulimits);
+    Ok(spec)
+}
+
+/// What the image and the instruction say, then what the builder adds where nothing is said.
+fn environment(run: &RunStep, settings: &RunSettings, home: &str, mounts: &Mounts) -> Environment {
+    let mut env = run.env.clone();
+    for (name, value) in run.proxy_env.iter().chain(&mounts.env) {
+        match env.iter_mut().find(|(key, _)| key == name) {
+            Some((_, old)) => old.clone_from(value),
+            None => env.push((name.clone(), value.clone())),
+        }
+    }
+    let mut default = |name: &str, value: &str| {
+        if !env.iter().any(|(key, _)| key == name) {
+            env.push((name.to_owned(), value.to_owned()));
+        }
+    };
+    if settings.ca_bundle.is_some() {
+        CA_VARIABLES
+            .iter()
+            .for_each(|name| default(name, CA_BUNDLE));
+    }
+    default("HOME", home);
+    Environment::from(env)
+}
