@@ -1,1 +1,66 @@
 //! Writes a built image somewhere: OCI layout, tarballs, registry.
+//!
+//! Everything here works on an [`Image`]: a finished config and layers that the store has or can fetch. Compression
+//! happens here and is remembered in the store, so that no layer is compressed twice. A file or folder is complete when
+//! it gets its name; on a failure nothing of it is left.
+
+mod archive;
+mod blobs;
+mod layout;
+mod push;
+mod spec;
+
+use std::io;
+use std::path::PathBuf;
+
+pub use archive::write_archive;
+pub use blobs::{ExportLayer, Image, PreparedImage, prepare};
+pub use layout::write_layout;
+pub use push::push;
+pub use spec::{Compression, Destination, OutputKind, OutputSpec, OutputSpecError};
+
+use crate::fsio;
+use crate::layer;
+use crate::oci::{BlobError, Digest};
+use crate::registry::RegistryError;
+use crate::store::StoreError;
+
+/// An output that could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// A layer is damaged or gone.
+    #[error("cannot read layer {diff_id}: {source}")]
+    Layer {
+        /// Which layer.
+        diff_id: Digest,
+        /// Why.
+        source: layer::Error,
+    },
+    /// The store has nothing of a layer.
+    #[error("layer {diff_id} is no longer in the store; build again")]
+    Gone {
+        /// Which layer.
+        diff_id: Digest,
+    },
+    /// A blob cannot be fetched.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] fsio::Error),
+    /// Standard output was closed or is full.
+    #[error("cannot write to standard output: {0}")]
+    Stdout(io::Error),
+    /// A tar output would replace a folder.
+    #[error("destination `{}` is a folder, expected a file (or add `tar=false` for an OCI layout folder)", .0.display())]
+    IsFolder(PathBuf),
+    /// The folder is there and is no OCI layout.
+    #[error("destination `{}` is neither empty nor an OCI layout", .0.display())]
+    NotALayout(PathBuf),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}

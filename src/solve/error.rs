@@ -3,7 +3,7 @@
 use crate::context::ContextError;
 use crate::fsio;
 use crate::layer;
-use crate::oci::{BlobError, Digest};
+use crate::oci::Digest;
 use crate::sandbox::{Exit, SandboxError};
 use crate::source::Span;
 use crate::store::StoreError;
@@ -98,9 +98,6 @@ fn exit_text(exit: Exit) -> String {
 /// A layer that cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
-    /// Its blob cannot be fetched.
-    #[error(transparent)]
-    Blob(#[from] BlobError),
     /// It is malformed.
     #[error("layer {diff_id}: {source}")]
     Format {

@@ -127,15 +127,7 @@ impl<'a> Layers<'a> {
                 diff_id: layer.diff_id,
             });
         };
-        if self.store.has_blob(&remote.blob) {
-            return Ok(());
-        }
-        let _lock = self.store.lock("blob", remote.blob.digest)?;
-        if !self.store.has_blob(&remote.blob) {
-            let reader = remote.source.open_blob(&remote.blob)?;
-            self.store.ingest(reader, Some(&remote.blob))?;
-        }
-        Ok(())
+        Ok(self.store.fetch(remote)?)
     }
 
     /// The uncompressed bytes of a base's layer.

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Store, StoreError};
 use crate::fsio::{self, Context as _, Durability, HashingWriter};
-use crate::oci::{BlobError, BlobSource, Descriptor, Digest};
+use crate::oci::{BlobError, BlobSource, Descriptor, Digest, LayerSource};
 
 impl Store {
     /// Whether a blob of this digest and size is here.
@@ -103,6 +103,22 @@ impl Store {
         };
         let (digest, size) = publish().map_err(|e: StoreError| E::from(e))?;
         Ok((value, digest, size))
+    }
+
+    /// Makes sure that a blob is here, fetching it once across threads and processes.
+    ///
+    /// # Errors
+    /// It cannot be fetched, or is not what it should be; the disk.
+    pub fn fetch(&self, remote: &LayerSource) -> Result<(), StoreError> {
+        if self.has_blob(&remote.blob) {
+            return Ok(());
+        }
+        let _lock = self.lock("blob", remote.blob.digest)?;
+        if !self.has_blob(&remote.blob) {
+            let reader = remote.source.open_blob(&remote.blob)?;
+            self.ingest(reader, Some(&remote.blob))?;
+        }
+        Ok(())
     }
 
     /// A whole small blob, verified; `None` if it is not here or damaged.

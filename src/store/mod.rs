@@ -53,6 +53,9 @@ pub enum StoreError {
         /// The digest it has.
         found: Digest,
     },
+    /// A blob cannot be had where it should be.
+    #[error(transparent)]
+    Source(#[from] crate::oci::BlobError),
     /// A table of contents that cannot be written.
     #[error(transparent)]
     Layer(#[from] crate::layer::Error),

@@ -1,0 +1,136 @@
+//! The blobs of an image: base layers as they were, new layers compressed once and remembered.
+
+use std::io::Write;
+use std::num::NonZeroUsize;
+
+use super::spec::Compression;
+use super::{ExportError, OutputSpec};
+use crate::image::AssembledImage;
+use crate::layer::{self, Compressor};
+use crate::oci::{Descriptor, Digest, LayerSource, Manifest, Reference, media_type};
+use crate::store::Store;
+
+/// An image to be exported.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Config and diff IDs.
+    pub assembled: AssembledImage,
+    /// Its layers, bottom first.
+    pub layers: Vec<ExportLayer>,
+    /// Its names.
+    pub names: Vec<Reference>,
+}
+
+/// A layer and where it can be had.
+#[derive(Clone, Debug)]
+pub struct ExportLayer {
+    /// Its identity.
+    pub diff_id: Digest,
+    /// For a base's layer: its original blob and who has it.
+    pub remote: Option<LayerSource>,
+}
+
+/// An image with all its blobs known.
+#[derive(Clone, Debug)]
+pub struct PreparedImage {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The manifest's bytes.
+    pub manifest_bytes: Vec<u8>,
+    /// The config's bytes.
+    pub config_bytes: Vec<u8>,
+    /// The layers beside the manifest's descriptors.
+    pub layers: Vec<ExportLayer>,
+    /// When the image was made, RFC 3339.
+    pub created: Option<String>,
+}
+
+/// Makes sure that every layer has a blob in the compression asked for, and writes the manifest over them. Layers that
+/// exist elsewhere are not fetched yet.
+///
+/// # Errors
+/// A layer that is damaged or gone; the disk.
+pub fn prepare(store: &Store, image: &Image, spec: &OutputSpec) -> Result<PreparedImage, ExportError> {
+    let mut descriptors = Vec::with_capacity(image.layers.len());
+    for layer in &image.layers {
+        descriptors.push(blob_of(store, layer, spec)?);
+    }
+    let manifest = image.assembled.manifest(descriptors);
+    Ok(PreparedImage {
+        manifest_bytes: manifest.to_bytes(),
+        config_bytes: image.assembled.config.to_bytes(),
+        manifest,
+        layers: image.layers.clone(),
+        created: image.assembled.config.created(),
+    })
+}
+
+fn blob_of(store: &Store, layer: &ExportLayer, spec: &OutputSpec) -> Result<Descriptor, ExportError> {
+    if let Some(remote) = &layer.remote
+        && !spec.force_compression
+    {
+        let oci = media_type::to_oci_layer(&remote.blob.media_type);
+        return Ok(Descriptor::new(oci, remote.blob.digest, remote.blob.size));
+    }
+    let (compression, media_type, name) = match spec.compression {
+        Compression::Uncompressed => (layer::Compression::None, media_type::OCI_LAYER, "tar".to_owned()),
+        Compression::Gzip => {
+            let level = spec.level.unwrap_or(6);
+            (layer::Compression::Gzip { level }, media_type::OCI_LAYER_GZIP, format!("gzip-{level}"))
+        }
+        Compression::Zstd => {
+            let level = spec.level.unwrap_or(3);
+            let kind = layer::Compression::Zstd { level: i32::try_from(level).unwrap_or(3) };
+            (kind, media_type::OCI_LAYER_ZSTD, format!("zstd-{level}"))
+        }
+    };
+    if let Some(known) = store.compressed(layer.diff_id, &name) {
+        return Ok(known);
+    }
+    let _lock = store.lock("compress", layer.diff_id)?;
+    if let Some(known) = store.compressed(layer.diff_id, &name) {
+        return Ok(known);
+    }
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let ((), digest, size) = store.create_blob(|out| {
+        let mut compressor = Compressor::new(compression, threads, out);
+        write_plain(store, layer, &mut compressor)?;
+        compressor.finish().map_err(|source| ExportError::Layer { diff_id: layer.diff_id, source })?;
+        Ok::<_, ExportError>(())
+    })?;
+    let descriptor = Descriptor::new(media_type, digest, size);
+    store.put_compressed(layer.diff_id, &name, &descriptor)?;
+    Ok(descriptor)
+}
+
+/// The uncompressed tar of a layer, from whatever representation there is; verified against the diff ID.
+fn write_plain(store: &Store, layer: &ExportLayer, out: &mut impl Write) -> Result<(), ExportError> {
+    let diff_id = layer.diff_id;
+    let broken = |source| ExportError::Layer { diff_id, source };
+    if let Some(tar) = store.layer_tar(diff_id) {
+        let file = crate::fsio::open(&tar)?;
+        let mut verified = crate::store::VerifyingReader::new(file, diff_id);
+        return copy(&mut verified, out, diff_id);
+    }
+    if let Some(remote) = &layer.remote {
+        store.fetch(remote)?;
+        let blob = store.open_blob_file(remote.blob.digest)?;
+        let mut plain = layer::Decompressor::new(blob).map_err(broken)?;
+        return copy(&mut plain, out, diff_id);
+    }
+    let toc = store.toc(diff_id).ok_or(ExportError::Gone { diff_id })?;
+    let written = match store.layer_directory(diff_id, None) {
+        Some(directory) => layer::write_tar_from_directory(&toc, diff_id, directory, &mut *out),
+        None => layer::write_tar(&toc, diff_id, &mut *out, |_| Ok(Box::new(std::io::empty()))),
+    };
+    written.map(drop).map_err(|source| {
+        // What is damaged becomes a miss, so that the next build mends it.
+        store.forget_layer(diff_id);
+        broken(source)
+    })
+}
+
+fn copy(reader: &mut impl std::io::Read, out: &mut impl Write, diff_id: Digest) -> Result<(), ExportError> {
+    let broken = |source| ExportError::Disk(crate::fsio::Error::new("copy the layer", diff_id.to_string(), source));
+    std::io::copy(reader, out).map(drop).map_err(broken)
+}
