@@ -1,4 +1,4 @@
-//! The `builder` binary.
+//! The `builder` binary: the child of a sandbox, or the command line.
 
 use std::process::ExitCode;
 
@@ -9,5 +9,5 @@ fn main() -> ExitCode {
     if init::is_init(std::env::args_os()) {
         return init::run_init();
     }
-    ExitCode::SUCCESS
+    builder::cli::run(std::env::args_os())
 }

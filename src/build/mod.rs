@@ -1,1 +1,422 @@
-//! The one orchestrator: runs the phases of a build in order.
+//! The one orchestrator: runs the phases of a build in order. Phases know nothing of each other.
+//!
+//! read → parse → plan, resolving bases until nothing is missing → solve → assemble → name → export
+
+mod error;
+mod output;
+mod request;
+mod resolve;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+pub use error::{BuildError, Category, ResolveError};
+pub use output::save;
+pub use request::{ContextSource, PlanRequest, Request, SourceRequest};
+pub use resolve::{ImageResolver, Resolver};
+
+use crate::context::{IgnoreFile, LocalContext};
+use crate::dockerfile::{self, Dockerfile};
+use crate::fsio;
+use crate::image::{Assembly, HistoryStep, assemble};
+use crate::layer::Privileges;
+use crate::oci::{Digest, Platform};
+use crate::plan::{
+    self, BaseRequest, ImageSource, Lowered, NamedContext, Plan, PlanOptions, ResolvedBases,
+    RunMount, StepKind, TreeSource,
+};
+use crate::sandbox::{Cancel, StepRunner};
+use crate::solve::{
+    self, BuildEvent, ContextTree, Environment, EventSink, Outcome, Solution, VertexId,
+};
+use crate::source::{Diagnostic, SourceMap};
+use crate::store::Store;
+
+/// What a build works with besides its request.
+#[derive(Debug)]
+pub struct Tools<'a> {
+    /// The local store.
+    pub store: Arc<Store>,
+    /// Finds base images.
+    pub resolver: &'a dyn ImageResolver,
+    /// Talks to registries.
+    pub client: crate::registry::Client,
+    /// Runs the commands.
+    pub runner: &'a dyn StepRunner,
+    /// The user's wish to stop.
+    pub cancel: Cancel,
+    /// Where artefacts without a destination go.
+    pub stdout: fn() -> Box<dyn std::io::Write + Send>,
+}
+
+/// What a build made.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Digest of the config.
+    pub image_id: Digest,
+    /// Steps in all, and those that the cache had.
+    pub steps: (usize, usize),
+    /// What the author should know.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// What is known of the source, for the report of a failure too.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// Every text.
+    pub map: SourceMap,
+}
+
+/// The vertices that are no steps: numbered before and after those of the solver.
+pub(crate) struct Vertices<'s> {
+    sink: &'s mut dyn EventSink,
+    next: u32,
+}
+
+impl<'s> Vertices<'s> {
+    pub(crate) fn new(sink: &'s mut dyn EventSink) -> Self {
+        Self { sink, next: 1 }
+    }
+
+    /// Does a piece of work under a name.
+    pub(crate) fn work<T>(
+        &mut self,
+        name: String,
+        work: impl FnOnce(&mut dyn EventSink, VertexId) -> Result<T, BuildError>,
+    ) -> Result<T, BuildError> {
+        let id = VertexId(self.next);
+        self.next += 1;
+        self.sink.emit(BuildEvent::Started { id, name });
+        let started = Instant::now();
+        let result = work(self.sink, id);
+        let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.sink.emit(match &result {
+            Ok(_) => BuildEvent::Finished {
+                id,
+                outcome: Outcome::Done,
+                millis,
+            },
+            Err(error) => BuildEvent::Failed {
+                id,
+                message: error.to_string(),
+                millis,
+            },
+        });
+        result
+    }
+}
+
+/// Runs a whole build. Events go to `sink`; the texts that diagnostics are about to `sources`.
+///
+/// # Errors
+/// The first phase that failed.
+pub fn build(
+    request: &Request,
+    tools: &Tools<'_>,
+    sources: &mut Sources,
+    sink: &mut dyn EventSink,
+) -> Result<Report, BuildError> {
+    if let Some(path) = &request.image_id_file {
+        fsio::remove_file_if_there(path)?;
+    }
+    let mut vertices = Vertices::new(sink);
+    let (dockerfile, dockerfile_path) = read_dockerfile(request, sources, &mut vertices)?;
+    let (plan, bases) = make_plan(request, tools, &dockerfile, sources, &mut vertices)?;
+    let environment = environment(request, tools, &plan, bases, &dockerfile_path)?;
+    let first = vertices.next;
+    vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
+    let solution = solve::solve(&plan, &environment, vertices.sink, first)?;
+    let image_id = output::finish(
+        request,
+        tools,
+        &plan,
+        &environment,
+        &solution,
+        &mut vertices,
+    )?;
+    let cached = (0..plan.steps.len())
+        .filter(|i| solution.step(plan::StepId(*i)).cached)
+        .count();
+    Ok(Report {
+        image_id,
+        steps: (plan.steps.len(), cached),
+        warnings: plan.warnings,
+    })
+}
+
+/// Only plans: for `--print plan`.
+///
+/// # Errors
+/// As [`build`].
+pub fn plan_only(
+    request: &Request,
+    tools: &Tools<'_>,
+    sources: &mut Sources,
+    sink: &mut dyn EventSink,
+) -> Result<Plan, BuildError> {
+    let mut vertices = Vertices::new(sink);
+    let (dockerfile, _) = read_dockerfile(request, sources, &mut vertices)?;
+    Ok(make_plan(request, tools, &dockerfile, sources, &mut vertices)?.0)
+}
+
+/// `-f`, else `Dockerfile`, else `dockerfile`, in the context.
+fn dockerfile_path(request: &SourceRequest) -> PathBuf {
+    match &request.dockerfile {
+        Some(path) => path.clone(),
+        None => {
+            let usual = request.context.join("Dockerfile");
+            let lower = request.context.join("dockerfile");
+            if fsio::metadata(&usual).is_err() && fsio::metadata(&lower).is_ok() {
+                lower
+            } else {
+                usual
+            }
+        }
+    }
+}
+
+fn read_dockerfile(
+    request: &Request,
+    sources: &mut Sources,
+    vertices: &mut Vertices<'_>,
+) -> Result<(Dockerfile, PathBuf), BuildError> {
+    // A wrong context is said before a Dockerfile that is missing because of it.
+    LocalContext::open(&request.source.context, IgnoreFile::none())?;
+    let path = dockerfile_path(&request.source);
+    let shown = path.file_name().map_or_else(
+        || path.display().to_string(),
+        |n| n.to_string_lossy().into_owned(),
+    );
+    let file = vertices.work(
+        format!("[internal] load build definition from {shown}"),
+        |_, _| {
+            let bytes = fsio::read(&path).map_err(BuildError::ReadDockerfile)?;
+            Ok(sources.map.add(shown.clone(), bytes)?)
+        },
+    )?;
+    let parsed = dockerfile::parse(&file);
+    match parsed.dockerfile {
+        Some(dockerfile) if !parsed.diagnostics.iter().any(Diagnostic::is_error) => {
+            Ok((dockerfile, path))
+        }
+        _ => Err(BuildError::Dockerfile(parsed.diagnostics)),
+    }
+}
+
+fn make_plan(
+    request: &Request,
+    tools: &Tools<'_>,
+    dockerfile: &Dockerfile,
+    sources: &mut Sources,
+    vertices: &mut Vertices<'_>,
+) -> Result<(Plan, ResolvedBases), BuildError> {
+    let options = plan_options(request);
+    let mut resolved = ResolvedBases::new();
+    loop {
+        match plan::lower(dockerfile, &mut sources.map, &options, &resolved)
+            .map_err(BuildError::Dockerfile)?
+        {
+            Lowered::Plan(plan) => return Ok((*plan, resolved)),
+            Lowered::Needs(needs) => resolve_all(tools, &needs, &mut resolved, vertices)?,
+        }
+    }
+}
+
+/// All at once; only manifests and configs are fetched.
+fn resolve_all(
+    tools: &Tools<'_>,
+    needs: &[(BaseRequest, crate::source::Span)],
+    resolved: &mut ResolvedBases,
+    vertices: &mut Vertices<'_>,
+) -> Result<(), BuildError> {
+    let resolver = tools.resolver;
+    let mut found: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = needs
+            .iter()
+            .map(|(request, _)| scope.spawn(move || resolver.resolve(request)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|p| std::panic::resume_unwind(p))
+            })
+            .collect()
+    });
+    for ((request, span), result) in needs.iter().zip(found.drain(..)) {
+        let name = error::image_name(request);
+        let image = vertices.work(format!("[internal] load metadata for {name}"), |sink, _| {
+            let image = result.map_err(|source| BuildError::Base { name, span: *span, source })?;
+            let platform = image.config.platform();
+            if !platform.satisfies(&request.platform) {
+                let message = format!(
+                    "Base image {} was pulled with platform \"{platform}\", expected \"{}\" for current build",
+                    image.name, request.platform
+                );
+                sink.emit(BuildEvent::Warning { message });
+            }
+            Ok(image)
+        })?;
+        resolved.insert(request.clone(), Arc::new(image));
+    }
+    Ok(())
+}
+
+fn plan_options(request: &Request) -> PlanOptions {
+    let context = |source: &ContextSource| match source {
+        ContextSource::Directory(_) => NamedContext::Directory,
+        ContextSource::Scratch => NamedContext::Scratch,
+        ContextSource::Image(reference) => {
+            NamedContext::Image(ImageSource::Reference(reference.clone()))
+        }
+        ContextSource::Layout { path, tag, digest } => NamedContext::Image(ImageSource::Layout {
+            path: path.clone(),
+            tag: tag.clone(),
+            digest: *digest,
+        }),
+    };
+    let wishes = &request.plan;
+    PlanOptions {
+        target: wishes.target.clone(),
+        build_args: wishes.build_args.clone(),
+        labels: wishes.labels.clone(),
+        platform: wishes.platform.clone(),
+        build_platform: Platform::host(),
+        contexts: request
+            .source
+            .named_contexts
+            .iter()
+            .map(|(name, source)| (name.clone(), context(source)))
+            .collect(),
+        network: wishes.network,
+        no_cache: wishes.no_cache.clone(),
+        entitlements: wishes.entitlements,
+    }
+}
+
+fn environment<'a>(
+    request: &Request,
+    tools: &'a Tools<'_>,
+    plan: &Plan,
+    bases: ResolvedBases,
+    dockerfile_path: &Path,
+) -> Result<Environment<'a>, BuildError> {
+    let now = (request.clock)();
+    let open = |path: &Path,
+                dockerfile: Option<&Path>,
+                store: &Store|
+     -> Result<ContextTree, BuildError> {
+        let ignore = IgnoreFile::read(path, dockerfile)?;
+        Ok(ContextTree::new(
+            LocalContext::open(path, ignore)?,
+            store,
+            now,
+        ))
+    };
+    let (main, named) = contexts_used(plan);
+    let context = if main {
+        Some(open(
+            &request.source.context,
+            Some(dockerfile_path),
+            &tools.store,
+        )?)
+    } else {
+        None
+    };
+    let mut named_contexts = BTreeMap::new();
+    for (name, source) in &request.source.named_contexts {
+        if let ContextSource::Directory(path) = source
+            && named.contains(name)
+        {
+            named_contexts.insert(name.clone(), open(path, None, &tools.store)?);
+        }
+    }
+    let place = fsio::canonicalize(dockerfile_path)?.display().to_string();
+    let target = request.plan.target.clone().unwrap_or_default();
+    Ok(Environment {
+        store: &tools.store,
+        runner: tools.runner,
+        context,
+        named_contexts,
+        bases: plan
+            .bases
+            .iter()
+            .filter_map(|base| bases.get(base).cloned())
+            .collect(),
+        run: request.run.clone(),
+        clock: request.clock,
+        epoch: request.plan.epoch,
+        privileges: Privileges::Full,
+        jobs: request.jobs,
+        place: format!("{place}\n{target}"),
+        cancel: tools.cancel.clone(),
+    })
+}
+
+/// Which contexts a plan reads: nothing else is opened.
+fn contexts_used(plan: &Plan) -> (bool, std::collections::BTreeSet<String>) {
+    let mut main = false;
+    let mut named = std::collections::BTreeSet::new();
+    let mut see = |source: &TreeSource| match source {
+        TreeSource::Context => main = true,
+        TreeSource::NamedContext(name) => _ = named.insert(name.clone()),
+        TreeSource::State(_) => {}
+    };
+    for step in &plan.steps {
+        match &step.kind {
+            StepKind::Copy(copy) => see(&copy.from),
+            StepKind::Run(run) => run.mounts.iter().for_each(|mount| {
+                if let RunMount::Bind { from, .. } = mount {
+                    see(from);
+                }
+            }),
+            StepKind::Workdir(_) => {}
+        }
+    }
+    (main, named)
+}
+
+/// A finished plan's history with the layers that its steps made.
+fn assembly(
+    plan: &Plan,
+    environment: &Environment<'_>,
+    solution: &Solution,
+    now: SystemTime,
+) -> Assembly {
+    let (base, _) = plan.chain(plan.image.state);
+    let base_layers = base.map(|base| {
+        environment.bases[base.0]
+            .layers
+            .iter()
+            .map(|layer| layer.diff_id)
+            .collect()
+    });
+    let step = |entry: &plan::PlannedHistory| HistoryStep {
+        created_by: entry.created_by.clone(),
+        layer: entry.step.map(|id| {
+            let result = solution.step(id);
+            (result.layer.diff_id, result.created.clone())
+        }),
+    };
+    Assembly {
+        config: plan.image.config.clone(),
+        base_layers: base_layers.unwrap_or_default(),
+        base_history: plan.image.base_history.clone(),
+        steps: plan.image.history.iter().map(step).collect(),
+        epoch: environment.epoch.map(solve::rfc3339_seconds),
+        now: solve::rfc3339(now),
+    }
+}
+
+/// The finished image of a solution.
+fn assembled(
+    plan: &Plan,
+    environment: &Environment<'_>,
+    solution: &Solution,
+    now: SystemTime,
+) -> crate::image::AssembledImage {
+    assemble(assembly(plan, environment, solution, now))
+}

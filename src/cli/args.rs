@@ -6,7 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 /// Compiles a Dockerfile into an OCI image. No daemon; one binary.
 #[derive(Debug, Parser)]
-#[command(name = "builder", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "builder",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 #[command(after_help = "Examples:
   builder build -t my-app .                            build, keep the image in the local store
   builder build -o type=docker,dest=- . | docker load  build and hand it to Docker
@@ -83,7 +88,12 @@ pub(super) struct BuildArgs {
     pub(super) build_context: Vec<String>,
 
     /// Platform of the image, os/arch[/variant] [default: this machine's]
-    #[arg(long, env = "DOCKER_DEFAULT_PLATFORM", value_name = "PLATFORM", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "DOCKER_DEFAULT_PLATFORM",
+        value_name = "PLATFORM",
+        hide_env_values = true
+    )]
     pub(super) platform: Option<String>,
 
     /// Label of the image, repeatable

@@ -1,1 +1,45 @@
 //! Words of the command line to a request, and failures to exit codes.
+//!
+//! Three steps: `args` is what was typed, `settings` is what it means (the only place that reads the environment),
+//! `commands/` does it. `failure` turns any error into words, hints and an exit code.
+
+mod args;
+mod commands;
+mod failure;
+mod settings;
+mod values;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+use failure::Failure;
+use settings::Environment;
+
+/// Runs the program: parses `args`, does what they say, prints, and answers with the exit code.
+#[must_use]
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let environment = Environment::read();
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return failure::usage(&error),
+    };
+    let colours = environment.colours;
+    match dispatch(cli, &environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(colours),
+    }
+}
+
+fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
+    let root = settings::root(cli.global.root, environment);
+    match cli.command {
+        Command::Build(args) => commands::build::run(*args, root, environment),
+        Command::Images(args) => commands::images::list(&args, &root, environment),
+        Command::Rmi(args) => commands::images::remove(&args, &root, environment),
+        Command::Save(args) => commands::save::run(&args, root, environment),
+        Command::Completions { shell } => commands::completions::run(shell, environment),
+    }
+}

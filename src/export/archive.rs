@@ -31,7 +31,8 @@ pub fn write_archive(
     }
     match destination {
         Destination::Stdout => {
-            let manifest = write(store, image, names, docker, &mut *stdout).map_err(Problem::into_stdout)?;
+            let manifest =
+                write(store, image, names, docker, &mut *stdout).map_err(Problem::into_stdout)?;
             stdout.flush().map_err(ExportError::Stdout)?;
             Ok(manifest)
         }
@@ -51,19 +52,30 @@ fn to_file(
     docker: bool,
     path: &Path,
 ) -> Result<Descriptor, ExportError> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
         fsio::create_dir_all(parent)?;
     }
     // A pipe or a device is written to as it is; a file appears when it is complete.
     let special = fsio::metadata(path).is_ok_and(|there| !there.is_file());
-    let aside = if special { path.to_owned() } else { aside(path) };
+    let aside = if special {
+        path.to_owned()
+    } else {
+        aside(path)
+    };
     let attempt = || -> Result<Descriptor, ExportError> {
         let file = fsio::create(&aside)?;
         let mut buffered = io::BufWriter::with_capacity(1 << 18, file);
-        let manifest = write(store, image, names, docker, &mut buffered).map_err(|p| p.into_file(&aside))?;
-        let file = buffered.into_inner().map_err(|e| fsio::Error::new("write", &aside, e.into_error()))?;
+        let manifest =
+            write(store, image, names, docker, &mut buffered).map_err(|p| p.into_file(&aside))?;
+        let file = buffered
+            .into_inner()
+            .map_err(|e| fsio::Error::new("write", &aside, e.into_error()))?;
         if !special {
-            file.sync_all().map_err(|e| fsio::Error::new("sync", &aside, e))?;
+            file.sync_all()
+                .map_err(|e| fsio::Error::new("sync", &aside, e))?;
             fsio::replace(&aside, path, Durability::Synced)?;
         }
         Ok(manifest)
@@ -118,13 +130,19 @@ fn write(
     out: &mut dyn Write,
 ) -> Result<Descriptor, Problem> {
     let manifest = Descriptor::of(media_type::OCI_MANIFEST, &image.manifest_bytes);
-    let index = Index { manifests: entries(image, &manifest, names) }.to_bytes();
+    let index = Index {
+        manifests: entries(image, &manifest, names),
+    }
+    .to_bytes();
     let docker_manifest = docker_manifest(image, names);
     let mut members = std::collections::BTreeMap::from([
         ("index.json".to_owned(), Member::Bytes(&index)),
         ("oci-layout".to_owned(), Member::Bytes(LAYOUT_MARKER)),
         (blob_path(&manifest), Member::Bytes(&image.manifest_bytes)),
-        (blob_path(&image.manifest.config), Member::Bytes(&image.config_bytes)),
+        (
+            blob_path(&image.manifest.config),
+            Member::Bytes(&image.config_bytes),
+        ),
     ]);
     if docker {
         members.insert("manifest.json".to_owned(), Member::Bytes(&docker_manifest));
@@ -136,20 +154,27 @@ fn write(
     for folder in ["blobs/", "blobs/sha256/"] {
         let mut header = header(0, 0o755);
         header.set_entry_type(tar::EntryType::Directory);
-        tar.append_data(&mut header, folder, io::empty()).map_err(Problem::Write)?;
+        tar.append_data(&mut header, folder, io::empty())
+            .map_err(Problem::Write)?;
     }
     for (path, member) in &members {
         match member {
             Member::Bytes(bytes) => {
-                tar.append_data(&mut header(bytes.len() as u64, 0o644), path, *bytes).map_err(Problem::Write)?;
+                tar.append_data(&mut header(bytes.len() as u64, 0o644), path, *bytes)
+                    .map_err(Problem::Write)?;
             }
             Member::Blob(descriptor) => {
-                let blob = store.open_blob_file(descriptor.digest).map_err(|e| Problem::Export(e.into()))?;
-                tar.append_data(&mut header(descriptor.size, 0o644), path, blob).map_err(Problem::Write)?;
+                let blob = store
+                    .open_blob_file(descriptor.digest)
+                    .map_err(|e| Problem::Export(e.into()))?;
+                tar.append_data(&mut header(descriptor.size, 0o644), path, blob)
+                    .map_err(Problem::Write)?;
             }
         }
     }
-    tar.into_inner().and_then(Write::flush).map_err(Problem::Write)?;
+    tar.into_inner()
+        .and_then(Write::flush)
+        .map_err(Problem::Write)?;
     Ok(manifest)
 }
 

@@ -50,7 +50,11 @@ pub struct PreparedImage {
 ///
 /// # Errors
 /// A layer that is damaged or gone; the disk.
-pub fn prepare(store: &Store, image: &Image, spec: &OutputSpec) -> Result<PreparedImage, ExportError> {
+pub fn prepare(
+    store: &Store,
+    image: &Image,
+    spec: &OutputSpec,
+) -> Result<PreparedImage, ExportError> {
     let mut descriptors = Vec::with_capacity(image.layers.len());
     for layer in &image.layers {
         descriptors.push(blob_of(store, layer, spec)?);
@@ -65,7 +69,11 @@ pub fn prepare(store: &Store, image: &Image, spec: &OutputSpec) -> Result<Prepar
     })
 }
 
-fn blob_of(store: &Store, layer: &ExportLayer, spec: &OutputSpec) -> Result<Descriptor, ExportError> {
+fn blob_of(
+    store: &Store,
+    layer: &ExportLayer,
+    spec: &OutputSpec,
+) -> Result<Descriptor, ExportError> {
     if let Some(remote) = &layer.remote
         && !spec.force_compression
     {
@@ -73,14 +81,24 @@ fn blob_of(store: &Store, layer: &ExportLayer, spec: &OutputSpec) -> Result<Desc
         return Ok(Descriptor::new(oci, remote.blob.digest, remote.blob.size));
     }
     let (compression, media_type, name) = match spec.compression {
-        Compression::Uncompressed => (layer::Compression::None, media_type::OCI_LAYER, "tar".to_owned()),
+        Compression::Uncompressed => (
+            layer::Compression::None,
+            media_type::OCI_LAYER,
+            "tar".to_owned(),
+        ),
         Compression::Gzip => {
             let level = spec.level.unwrap_or(6);
-            (layer::Compression::Gzip { level }, media_type::OCI_LAYER_GZIP, format!("gzip-{level}"))
+            (
+                layer::Compression::Gzip { level },
+                media_type::OCI_LAYER_GZIP,
+                format!("gzip-{level}"),
+            )
         }
         Compression::Zstd => {
             let level = spec.level.unwrap_or(3);
-            let kind = layer::Compression::Zstd { level: i32::try_from(level).unwrap_or(3) };
+            let kind = layer::Compression::Zstd {
+                level: i32::try_from(level).unwrap_or(3),
+            };
             (kind, media_type::OCI_LAYER_ZSTD, format!("zstd-{level}"))
         }
     };
@@ -95,7 +113,10 @@ fn blob_of(store: &Store, layer: &ExportLayer, spec: &OutputSpec) -> Result<Desc
     let ((), digest, size) = store.create_blob(|out| {
         let mut compressor = Compressor::new(compression, threads, out);
         write_plain(store, layer, &mut compressor)?;
-        compressor.finish().map_err(|source| ExportError::Layer { diff_id: layer.diff_id, source })?;
+        compressor.finish().map_err(|source| ExportError::Layer {
+            diff_id: layer.diff_id,
+            source,
+        })?;
         Ok::<_, ExportError>(())
     })?;
     let descriptor = Descriptor::new(media_type, digest, size);
@@ -104,7 +125,11 @@ fn blob_of(store: &Store, layer: &ExportLayer, spec: &OutputSpec) -> Result<Desc
 }
 
 /// The uncompressed tar of a layer, from whatever representation there is; verified against the diff ID.
-fn write_plain(store: &Store, layer: &ExportLayer, out: &mut impl Write) -> Result<(), ExportError> {
+fn write_plain(
+    store: &Store,
+    layer: &ExportLayer,
+    out: &mut impl Write,
+) -> Result<(), ExportError> {
     let diff_id = layer.diff_id;
     let broken = |source| ExportError::Layer { diff_id, source };
     if let Some(tar) = store.layer_tar(diff_id) {
@@ -130,7 +155,17 @@ fn write_plain(store: &Store, layer: &ExportLayer, out: &mut impl Write) -> Resu
     })
 }
 
-fn copy(reader: &mut impl std::io::Read, out: &mut impl Write, diff_id: Digest) -> Result<(), ExportError> {
-    let broken = |source| ExportError::Disk(crate::fsio::Error::new("copy the layer", diff_id.to_string(), source));
+fn copy(
+    reader: &mut impl std::io::Read,
+    out: &mut impl Write,
+    diff_id: Digest,
+) -> Result<(), ExportError> {
+    let broken = |source| {
+        ExportError::Disk(crate::fsio::Error::new(
+            "copy the layer",
+            diff_id.to_string(),
+            source,
+        ))
+    };
     std::io::copy(reader, out).map(drop).map_err(broken)
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::blobs::PreparedImage;
 use super::ExportError;
+use super::blobs::PreparedImage;
 use crate::fsio::{self, Context as _, Durability};
 use crate::oci::{Descriptor, Index, Reference, media_type};
 use crate::store::Store;
@@ -28,7 +28,11 @@ pub fn write_layout(
     let index = existing(folder)?;
     let blobs = folder.join("blobs/sha256");
     fsio::create_dir_all(&blobs)?;
-    fsio::write_atomic(&folder.join("oci-layout"), LAYOUT_MARKER, Durability::Cached)?;
+    fsio::write_atomic(
+        &folder.join("oci-layout"),
+        LAYOUT_MARKER,
+        Durability::Cached,
+    )?;
     for (descriptor, layer) in image.manifest.layers.iter().zip(&image.layers) {
         let target = blobs.join(descriptor.digest.hex());
         if fsio::metadata(&target).is_ok_and(|there| there.len() == descriptor.size) {
@@ -40,11 +44,23 @@ pub fn write_layout(
         copy_blob(store, descriptor, &target)?;
     }
     let config = &image.manifest.config;
-    fsio::write_atomic(&blobs.join(config.digest.hex()), &image.config_bytes, Durability::Cached)?;
+    fsio::write_atomic(
+        &blobs.join(config.digest.hex()),
+        &image.config_bytes,
+        Durability::Cached,
+    )?;
     let manifest = Descriptor::of(media_type::OCI_MANIFEST, &image.manifest_bytes);
-    fsio::write_atomic(&blobs.join(manifest.digest.hex()), &image.manifest_bytes, Durability::Cached)?;
+    fsio::write_atomic(
+        &blobs.join(manifest.digest.hex()),
+        &image.manifest_bytes,
+        Durability::Cached,
+    )?;
     let index = merged(index, entries(image, &manifest, names));
-    fsio::write_atomic(&folder.join("index.json"), &index.to_bytes(), Durability::Synced)?;
+    fsio::write_atomic(
+        &folder.join("index.json"),
+        &index.to_bytes(),
+        Durability::Synced,
+    )?;
     Ok(manifest)
 }
 
@@ -65,25 +81,42 @@ fn copy_blob(store: &Store, descriptor: &Descriptor, target: &Path) -> Result<()
 fn existing(folder: &Path) -> Result<Index, ExportError> {
     match fsio::read_if_there(folder.join("index.json"))? {
         Some(bytes) => Index::parse(&bytes).map_err(|_| ExportError::NotALayout(folder.to_owned())),
-        None if fsio::read_dir_sorted(folder)?.is_empty() => Ok(Index { manifests: Vec::new() }),
+        None if fsio::read_dir_sorted(folder)?.is_empty() => Ok(Index {
+            manifests: Vec::new(),
+        }),
         None => Err(ExportError::NotALayout(folder.to_owned())),
     }
 }
 
 /// The index entries of an image: one a name, or one without.
-pub(super) fn entries(image: &PreparedImage, manifest: &Descriptor, names: &[Reference]) -> Vec<Descriptor> {
+pub(super) fn entries(
+    image: &PreparedImage,
+    manifest: &Descriptor,
+    names: &[Reference],
+) -> Vec<Descriptor> {
     let mut annotations = BTreeMap::new();
     if let Some(created) = &image.created {
-        annotations.insert("org.opencontainers.image.created".to_owned(), created.clone());
+        annotations.insert(
+            "org.opencontainers.image.created".to_owned(),
+            created.clone(),
+        );
     }
-    let unnamed = Descriptor { annotations, ..manifest.clone() };
+    let unnamed = Descriptor {
+        annotations,
+        ..manifest.clone()
+    };
     if names.is_empty() {
         return vec![unnamed];
     }
     let named = |name: &Reference| {
         let mut entry = unnamed.clone();
-        entry.annotations.insert("io.containerd.image.name".to_owned(), name.to_string());
-        entry.annotations.insert(REF_NAME.to_owned(), name.tag().unwrap_or("latest").to_owned());
+        entry
+            .annotations
+            .insert("io.containerd.image.name".to_owned(), name.to_string());
+        entry.annotations.insert(
+            REF_NAME.to_owned(),
+            name.tag().unwrap_or("latest").to_owned(),
+        );
         entry
     };
     names.iter().map(named).collect()
@@ -95,8 +128,15 @@ fn merged(index: Index, new: Vec<Descriptor>) -> Index {
         let full = entry.annotations.get("io.containerd.image.name");
         full.or_else(|| entry.annotations.get(REF_NAME)).cloned()
     };
-    let taken = |old: &Descriptor| new.iter().any(|new| name(new) == name(old) && (name(old).is_some() || new.digest == old.digest));
-    let mut manifests: Vec<Descriptor> = index.manifests.into_iter().filter(|old| !taken(old)).collect();
+    let taken = |old: &Descriptor| {
+        new.iter()
+            .any(|new| name(new) == name(old) && (name(old).is_some() || new.digest == old.digest))
+    };
+    let mut manifests: Vec<Descriptor> = index
+        .manifests
+        .into_iter()
+        .filter(|old| !taken(old))
+        .collect();
     manifests.extend(new);
     Index { manifests }
 }

@@ -90,7 +90,9 @@ pub enum OutputSpecError {
     #[error("type is required for output")]
     NoType,
     /// A type that there is not.
-    #[error("unknown output type `{0}`, expected image, registry, oci, docker, local, tar or cacheonly")]
+    #[error(
+        "unknown output type `{0}`, expected image, registry, oci, docker, local, tar or cacheonly"
+    )]
     Type(String),
     /// A type that there is but not here.
     #[error("output type `{0}` is not supported yet")]
@@ -150,12 +152,19 @@ impl OutputSpec {
     /// A text that is none.
     pub fn parse(text: &str) -> Result<Self, OutputSpecError> {
         if text == "-" {
-            let spec = Self { destination: Some(Destination::Stdout), ..Self::new(OutputKind::Tar) };
+            let spec = Self {
+                destination: Some(Destination::Stdout),
+                ..Self::new(OutputKind::Tar)
+            };
             return spec.checked();
         }
         if !text.contains('=') {
             let destination = Some(Destination::Path(PathBuf::from(text)));
-            return Self { destination, ..Self::new(OutputKind::Local) }.checked();
+            return Self {
+                destination,
+                ..Self::new(OutputKind::Local)
+            }
+            .checked();
         }
         let fields = csv_fields(text).ok_or_else(|| OutputSpecError::Csv(text.to_owned()))?;
         let pairs: Vec<(String, String)> = fields
@@ -165,10 +174,16 @@ impl OutputSpec {
                 None => Err(OutputSpecError::Field(field.clone())),
             })
             .collect::<Result<_, _>>()?;
-        let kind = pairs.iter().find(|(key, _)| key == "type").ok_or(OutputSpecError::NoType)?;
+        let kind = pairs
+            .iter()
+            .find(|(key, _)| key == "type")
+            .ok_or(OutputSpecError::NoType)?;
         let mut spec = match kind.1.as_str() {
             "image" => Self::new(OutputKind::Image),
-            "registry" => Self { push: true, ..Self::new(OutputKind::Image) },
+            "registry" => Self {
+                push: true,
+                ..Self::new(OutputKind::Image)
+            },
             "oci" => Self::new(OutputKind::Oci),
             "docker" => Self::new(OutputKind::Docker),
             "local" => Self::new(OutputKind::Local),
@@ -183,20 +198,37 @@ impl OutputSpec {
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), OutputSpecError> {
-        let bad = |expected| OutputSpecError::Value { key: key.to_owned(), value: value.to_owned(), expected };
+        let bad = |expected| OutputSpecError::Value {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            expected,
+        };
         let boolean = || match value.to_ascii_lowercase().as_str() {
             "true" | "1" | "t" => Ok(true),
             "false" | "0" | "f" => Ok(false),
             _ => Err(bad("true or false")),
         };
-        let files = matches!(self.kind, OutputKind::Oci | OutputKind::Docker | OutputKind::Local | OutputKind::Tar);
-        let layers = matches!(self.kind, OutputKind::Oci | OutputKind::Docker | OutputKind::Image);
+        let files = matches!(
+            self.kind,
+            OutputKind::Oci | OutputKind::Docker | OutputKind::Local | OutputKind::Tar
+        );
+        let layers = matches!(
+            self.kind,
+            OutputKind::Oci | OutputKind::Docker | OutputKind::Image
+        );
         match key {
             "dest" if files && value == "-" => self.destination = Some(Destination::Stdout),
             "dest" if files => self.destination = Some(Destination::Path(PathBuf::from(value))),
-            "tar" if matches!(self.kind, OutputKind::Oci | OutputKind::Docker) => self.tar = boolean()?,
+            "tar" if matches!(self.kind, OutputKind::Oci | OutputKind::Docker) => {
+                self.tar = boolean()?
+            }
             "push" if self.kind == OutputKind::Image => self.push = boolean()?,
-            "name" if layers => self.names = value.split(',').map(|name| name.trim().to_owned()).collect(),
+            "name" if layers => {
+                self.names = value
+                    .split(',')
+                    .map(|name| name.trim().to_owned())
+                    .collect()
+            }
             "compression" if layers => {
                 self.compression = match value {
                     "uncompressed" => Compression::Uncompressed,
@@ -205,13 +237,20 @@ impl OutputSpec {
                     _ => return Err(bad("uncompressed, gzip or zstd")),
                 }
             }
-            "compression-level" if layers => self.level = Some(value.parse().map_err(|_| bad("a number"))?),
+            "compression-level" if layers => {
+                self.level = Some(value.parse().map_err(|_| bad("a number"))?)
+            }
             "force-compression" if layers => self.force_compression = boolean()?,
             "rewrite-timestamp" if layers => self.rewrite_timestamp = boolean()?,
             // OCI media types are what is written anyway.
             "oci-mediatypes" if layers && boolean()? => {}
             "store" | "unpack" if self.kind == OutputKind::Image => _ = boolean()?,
-            _ => return Err(OutputSpecError::Key { key: key.to_owned(), kind: self.kind.word() }),
+            _ => {
+                return Err(OutputSpecError::Key {
+                    key: key.to_owned(),
+                    kind: self.kind.word(),
+                });
+            }
         }
         Ok(())
     }
@@ -224,11 +263,17 @@ impl OutputSpec {
         };
         if let Some(level) = self.level.filter(|level| *level > limit) {
             let expected = "0 to 9 for gzip, 0 to 22 for zstd, none for uncompressed";
-            return Err(OutputSpecError::Value { key: "compression-level".to_owned(), value: level.to_string(), expected });
+            return Err(OutputSpecError::Value {
+                key: "compression-level".to_owned(),
+                value: level.to_string(),
+                expected,
+            });
         }
         match self.kind {
             OutputKind::Local | OutputKind::Tar => Err(OutputSpecError::NotYet(self.kind.word())),
-            _ if self.rewrite_timestamp => Err(OutputSpecError::NotYet("with rewrite-timestamp=true")),
+            _ if self.rewrite_timestamp => {
+                Err(OutputSpecError::NotYet("with rewrite-timestamp=true"))
+            }
             OutputKind::Oci | OutputKind::Docker
                 if !self.tar && !matches!(self.destination, Some(Destination::Path(_))) =>
             {
@@ -241,10 +286,16 @@ impl OutputSpec {
 
 /// The fields of one CSV record; quotes protect commas.
 fn csv_fields(text: &str) -> Option<Vec<String>> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(text.as_bytes());
     let mut records = reader.records();
     let record = records.next()?.ok()?;
-    records.next().is_none().then(|| record.iter().map(str::to_owned).collect())
+    records
+        .next()
+        .is_none()
+        .then(|| record.iter().map(str::to_owned).collect())
 }
 
 #[cfg(test)]

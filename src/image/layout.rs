@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::fsio;
 use crate::oci::{
-    BaseImage, BlobError, BlobSource, Config, ConfigError, Descriptor, Digest, Document,
+    BaseImage, BaseLayer, BlobError, BlobSource, Config, ConfigError, Descriptor, Digest, Document,
     DocumentError, Index, LayerSource, Manifest, Platform,
 };
 
@@ -251,10 +251,12 @@ impl Layout {
             });
         }
         let source: Arc<dyn BlobSource> = Arc::new(self.clone());
-        let layer = |(blob, diff_id): (&Descriptor, &Digest)| LayerSource {
+        let layer = |(blob, diff_id): (&Descriptor, &Digest)| BaseLayer {
             diff_id: *diff_id,
-            blob: blob.clone(),
-            source: Arc::clone(&source),
+            remote: Some(LayerSource {
+                blob: blob.clone(),
+                source: Arc::clone(&source),
+            }),
         };
         Ok(BaseImage {
             name: format!("oci-layout://{}", self.path.display()),

@@ -6,9 +6,16 @@ use super::{BlobSource, Config, Descriptor, Digest};
 
 /// One layer of an image that exists somewhere.
 #[derive(Clone, Debug)]
-pub struct LayerSource {
+pub struct BaseLayer {
     /// Digest of the uncompressed tar, as the config says.
     pub diff_id: Digest,
+    /// Its blob; none for a layer that was made here and only exists in the store.
+    pub remote: Option<LayerSource>,
+}
+
+/// A blob of a layer and who has it.
+#[derive(Clone, Debug)]
+pub struct LayerSource {
     /// The blob as the manifest names it.
     pub blob: Descriptor,
     /// Who can read the blob.
@@ -25,5 +32,5 @@ pub struct BaseImage {
     /// Its config, raw.
     pub config: Config,
     /// Its layers, bottom first.
-    pub layers: Vec<LayerSource>,
+    pub layers: Vec<BaseLayer>,
 }

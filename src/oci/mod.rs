@@ -18,7 +18,7 @@ pub use blob_source::{BlobError, BlobSource};
 pub use config::{Config, ConfigError, Healthcheck, HistoryEntry};
 pub use descriptor::{Descriptor, media_type};
 pub use digest::{Digest, DigestError, Hasher};
-pub use image::{BaseImage, LayerSource};
+pub use image::{BaseImage, BaseLayer, LayerSource};
 pub use json::canonical_json;
 pub use manifest::{Document, DocumentError, Index, Manifest};
 pub use platform::{Platform, PlatformError};

@@ -1,7 +1,7 @@
 //! The two passes of planning: which stages and images the target needs (from the target up), then every needed stage
 //! in the order of the file, instruction by instruction (`instructions/`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::globals::Globals;
 use super::graph::{Plan, PlannedImage};
@@ -21,7 +21,7 @@ pub enum Lowered {
     /// The whole graph.
     Plan(Box<Plan>),
     /// Images that have to be resolved before the graph is known.
-    Needs(Vec<BaseRequest>),
+    Needs(Vec<(BaseRequest, Span)>),
 }
 
 /// Plans a target. Triggers of base images are added to `sources` as texts of their own.
@@ -37,11 +37,12 @@ pub fn lower(
     let mut lowering =
         Lowering::new(dockerfile, sources, options, resolved).map_err(|failure| vec![*failure])?;
     lowering.reach().map_err(|failure| vec![*failure])?;
-    let missing: Vec<BaseRequest> = lowering
+    let unresolved = lowering
         .requests
         .iter()
-        .filter(|request| !resolved.contains_key(request))
-        .cloned()
+        .filter(|(request, _)| !resolved.contains_key(request));
+    let missing: Vec<(BaseRequest, Span)> = unresolved
+        .map(|(request, span)| (request.clone(), *span))
         .collect();
     if !missing.is_empty() {
         return Ok(Lowered::Needs(missing));
@@ -88,7 +89,8 @@ pub(super) struct Lowering<'a> {
     lines: Vec<FromLine>,
     triggers: Vec<Vec<Trigger>>,
     needed: BTreeSet<usize>,
-    requests: BTreeSet<BaseRequest>,
+    /// With the place that asks first.
+    requests: BTreeMap<BaseRequest, Span>,
     bases: Vec<BaseRequest>,
     steps: Vec<Step>,
     finished: Vec<Option<StageState>>,
@@ -122,7 +124,7 @@ impl<'a> Lowering<'a> {
             lines: Vec::with_capacity(count),
             triggers: vec![Vec::new(); count],
             needed: BTreeSet::from([target]),
-            requests: BTreeSet::new(),
+            requests: BTreeMap::new(),
             bases: Vec::new(),
             steps: Vec::new(),
             finished: vec![None; count],
@@ -193,7 +195,8 @@ impl<'a> Lowering<'a> {
                             .resolved
                             .get(&request)
                             .map(|base| base.config.on_build());
-                        self.requests.insert(request);
+                        self.requests
+                            .insert(request, self.dockerfile.stages[index].from.span);
                         known.unwrap_or_default()
                     }
                     None => Vec::new(),
@@ -231,7 +234,7 @@ impl<'a> Lowering<'a> {
                         Err(_) => continue,
                     };
                 if let Some(request) = self.image_request(&named, name, &platform, span)? {
-                    self.requests.insert(request);
+                    self.requests.entry(request).or_insert(span);
                 }
             }
             Ok(())
@@ -251,7 +254,7 @@ impl<'a> Lowering<'a> {
         let source = match named {
             Named::Stage(_) => return Ok(None),
             Named::Context(context) => match &self.options.contexts[context] {
-                NamedContext::Directory => return Ok(None),
+                NamedContext::Directory | NamedContext::Scratch => return Ok(None),
                 NamedContext::Image(source) => source.clone(),
             },
             Named::Image if name == "scratch" => return Ok(None),
@@ -418,7 +421,11 @@ impl<'a> Lowering<'a> {
             return Ok(self.finished[base].as_ref().ok_or_else(missing)?.derived());
         }
         let Some(request) = self.base_request(index)? else {
-            if line.name != "scratch" {
+            let scratch = match &line.named {
+                Named::Context(context) => self.options.contexts[context] == NamedContext::Scratch,
+                _ => true,
+            };
+            if !scratch {
                 let span = self.dockerfile.stages[index].from.kind.image.span;
                 return Err(not_yet(span, "a folder as the base of a stage"));
             }

@@ -34,6 +34,8 @@ pub struct PlanOptions {
 pub enum NamedContext {
     /// A folder on the local disk.
     Directory,
+    /// Nothing at all.
+    Scratch,
     /// An image.
     Image(ImageSource),
 }

@@ -6,8 +6,8 @@ use super::RegistryError;
 use super::repository::{LARGEST_MANIFEST, ManifestName, Repository};
 use super::transport::{ContentError, Failure};
 use crate::oci::{
-    BaseImage, BlobSource, Config, Descriptor, Document, LayerSource, Manifest, Platform,
-    Reference, media_type,
+    BaseImage, BaseLayer, BlobSource, Config, Descriptor, Document, LayerSource, Manifest,
+    Platform, Reference, media_type,
 };
 
 /// The largest image config that is read.
@@ -151,7 +151,7 @@ fn layers(
     manifest: &Manifest,
     config: &Config,
     source: &Arc<dyn BlobSource>,
-) -> Result<Vec<LayerSource>, ContentError> {
+) -> Result<Vec<BaseLayer>, ContentError> {
     let diff_ids = config.diff_ids();
     if diff_ids.len() != manifest.layers.len() {
         return Err(ContentError::LayerCount {
@@ -161,10 +161,12 @@ fn layers(
     }
     let pairs = diff_ids.into_iter().zip(&manifest.layers);
     Ok(pairs
-        .map(|(diff_id, blob)| LayerSource {
+        .map(|(diff_id, blob)| BaseLayer {
             diff_id,
-            blob: blob.clone(),
-            source: Arc::clone(source),
+            remote: Some(LayerSource {
+                blob: blob.clone(),
+                source: Arc::clone(source),
+            }),
         })
         .collect())
 }

@@ -10,6 +10,7 @@ mod miss;
 mod queue;
 mod state;
 mod step;
+mod times;
 
 pub use driver::{Solution, StepResult, solve};
 pub use environment::{ContextTree, Environment, RunSettings, SecretSource};
@@ -19,3 +20,4 @@ pub use layers::Layers;
 pub use miss::{IngredientChange, MissReason};
 pub use state::{LayerHandle, State};
 pub use step::{CopyError, UserError};
+pub use times::{rfc3339, rfc3339_seconds};

@@ -54,7 +54,7 @@ impl State {
                 diff_id: layer.diff_id,
                 identity: layer.diff_id,
                 bytes: 0,
-                remote: Some(layer.clone()),
+                remote: layer.remote.clone(),
             }))
         })
     }

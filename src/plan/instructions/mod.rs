@@ -120,7 +120,12 @@ fn tree(
             other,
         ) {
             (Some(request), _) => Ok(TreeSource::State(lowering.base_image_state(&request))),
-            (None, reach::Named::Context(context)) => Ok(TreeSource::NamedContext(context.clone())),
+            (None, reach::Named::Context(context))
+                if lowering.options.contexts[context]
+                    == super::options::NamedContext::Directory =>
+            {
+                Ok(TreeSource::NamedContext(context.clone()))
+            }
             (None, _) => Ok(TreeSource::State(super::step::StateRef::Scratch)),
         },
     }

@@ -14,9 +14,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-
 pub use copy::CopyError;
 pub use user::UserError;
 
@@ -28,6 +25,7 @@ use super::event::BuildEvent;
 use super::layers::Layers;
 use super::miss::MissReason;
 use super::state::{LayerHandle, State};
+use super::times::rfc3339;
 use crate::layer::Layer;
 use crate::oci::{Digest, Hasher};
 use crate::plan::{Plan, StateRef, Step, StepId, StepKind, TreeSource};
@@ -67,11 +65,7 @@ impl<'a> Worker<'a> {
     }
 
     fn now(&self) -> String {
-        let now = OffsetDateTime::from((self.environment.clock)());
-        let seconds = now.replace_nanosecond(0).unwrap_or(now);
-        seconds
-            .format(&Rfc3339)
-            .unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())
+        rfc3339((self.environment.clock)())
     }
 }
 

@@ -39,6 +39,12 @@ pub(super) fn execute(
     let lower = worker.layers.directories(&inputs.below)?;
     let scratch = store.scratch()?;
     let (upper, work) = upper_directories(&scratch, "root")?;
+    let stack = worker.layers.stack(&inputs.below)?;
+    if let Some(root) = stack.lookup("") {
+        // What is here before the step is not the step's change.
+        fsio::set_owner(&upper, root.entry.uid, root.entry.gid)?;
+        fsio::set_mode(&upper, root.entry.mode)?;
+    }
     let mounts = mounts::prepare(worker, run, inputs, &scratch)?;
     let spec = spec(
         worker,
@@ -73,7 +79,6 @@ pub(super) fn execute(
             exit: outcome.exit,
         });
     }
-    let stack = worker.layers.stack(&inputs.below)?;
     let (layer, _) = scan_upper(
         &upper,
         &stack,

@@ -75,7 +75,9 @@ fn link_names(entries: &mut [Drafted]) {
                 };
                 drafted.content = None;
             }
-            None => _ = first.insert(identity, drafted.entry.path.clone()),
+            None => {
+                first.insert(identity, drafted.entry.path.clone());
+            }
         }
     }
 }

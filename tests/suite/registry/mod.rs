@@ -7,7 +7,7 @@ mod push;
 use std::io::Read as _;
 use std::time::Duration;
 
-use builder::oci::{Descriptor, LayerSource, Platform};
+use builder::oci::{BaseLayer, Descriptor, LayerSource, Platform};
 use builder::registry::{Client, Patience, RegistryError, Settings};
 
 use crate::support::registry::FakeRegistry;
@@ -56,6 +56,11 @@ fn amd64() -> Platform {
 }
 
 /// Reads a layer to its end.
+fn read_layer(layer: &BaseLayer) -> Result<Vec<u8>, String> {
+    read(layer.remote.as_ref().unwrap())
+}
+
+/// Reads a blob to its end.
 fn read(layer: &LayerSource) -> Result<Vec<u8>, String> {
     let mut reader = layer
         .source
@@ -70,9 +75,8 @@ fn read(layer: &LayerSource) -> Result<Vec<u8>, String> {
 
 /// A layer of `bytes` as they are, in a repository of the registry.
 fn layer(caller: &Caller, registry: &FakeRegistry, bytes: &[u8]) -> LayerSource {
-    let diff_id = registry.put_blob("lib/app", bytes);
+    registry.put_blob("lib/app", bytes);
     LayerSource {
-        diff_id,
         blob: Descriptor::of("application/vnd.oci.image.layer.v1.tar", bytes),
         source: std::sync::Arc::new(caller.client.repository(&registry.reference("lib/app"))),
     }

@@ -29,11 +29,11 @@ fn a_tag_leads_to_manifest_config_and_layers() {
             .image
             .layers
             .iter()
-            .map(|l| read(l).unwrap())
+            .map(|l| read_layer(l).unwrap())
             .collect();
         assert_eq!(blobs, [gzip(b"one"), gzip(b"two")]);
         assert_eq!(resolved.image.layers[0].diff_id, Digest::of(b"one"));
-        let source = &resolved.image.layers[0].source;
+        let source = &resolved.image.layers[0].remote.as_ref().unwrap().source;
         assert_eq!(source.repository(), Some((registry.host(), "lib/app")));
         // The manifest, the config and two layers: nothing is asked twice.
         assert_eq!(registry.requests().len(), 4);
@@ -476,13 +476,13 @@ fn mirrors_are_asked_first_and_the_registry_last() {
         caller.client.resolve(&reference, &amd64()).unwrap().image
     };
     let found = resolve(&caller, "lib/app:v1");
-    assert_eq!(read(&found.layers[0]).unwrap(), gzip(b"layer"));
+    assert_eq!(read_layer(&found.layers[0]).unwrap(), gzip(b"layer"));
     assert_eq!(found.digest, digest);
     assert_eq!(registry.log().len(), 0);
     assert_eq!(mirror.count("/v2/cache/lib/app/"), 3);
     // What is pushed on top goes to the registry, where it can be mounted.
     assert_eq!(
-        found.layers[0].source.repository(),
+        found.layers[0].remote.as_ref().unwrap().source.repository(),
         Some((registry.host(), "lib/app"))
     );
 

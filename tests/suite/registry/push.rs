@@ -91,8 +91,8 @@ fn everything_is_there_before_the_name() {
         .resolve(&registry.reference("a/app:latest"), &amd64())
         .unwrap();
     assert_eq!(resolved.image.digest, digest);
-    assert!(read(&resolved.image.layers[0]).unwrap() == large);
-    assert_eq!(read(&resolved.image.layers[1]).unwrap(), small);
+    assert!(read_layer(&resolved.image.layers[0]).unwrap() == large);
+    assert_eq!(read_layer(&resolved.image.layers[1]).unwrap(), small);
 
     let events = events.lock().unwrap();
     let large = Digest::of(&large);
@@ -144,9 +144,10 @@ fn base_layers_are_mounted_from_their_repository() {
         .resolve(&registry.reference("lib/base:v1"), &amd64())
         .unwrap()
         .image;
-    let source = base.layers[0].source.repository();
+    let layer = base.layers[0].remote.as_ref().unwrap();
+    let source = layer.source.repository();
     let blob = PushBlob {
-        descriptor: base.layers[0].blob.clone(),
+        descriptor: layer.blob.clone(),
         open: Arc::new(|| Err(io::Error::other("must not be read"))),
         mount_from: source.map(|(host, name)| (host.to_owned(), name.to_owned())),
     };

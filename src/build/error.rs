@@ -1,0 +1,203 @@
+//! Why a build failed, and whose fault it is.
+
+use crate::context::{ContextError, IgnoreError};
+use crate::export::ExportError;
+use crate::fsio;
+use crate::image::LayoutError;
+use crate::plan::BaseRequest;
+use crate::registry::RegistryError;
+use crate::solve::{SolveError, StepError};
+use crate::source::{Diagnostic, SourceError, Span};
+use crate::store::StoreError;
+
+/// Whose fault a failure is; decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Category {
+    /// The Dockerfile or a step.
+    Build,
+    /// The command line.
+    Usage,
+    /// The machine: kernel, disk, permission, registry.
+    Environment,
+    /// Nobody's: the user stopped it.
+    Interrupted,
+}
+
+/// Why a build failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The Dockerfile cannot be read.
+    #[error("failed to read dockerfile: {0}")]
+    ReadDockerfile(fsio::Error),
+    /// The Dockerfile is no text.
+    #[error("failed to read dockerfile: {0}")]
+    Text(#[from] SourceError),
+    /// Mistakes in the Dockerfile.
+    #[error("{}", first(.0))]
+    Dockerfile(Vec<Diagnostic>),
+    /// The context cannot be used.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// The ignore file cannot be used.
+    #[error(transparent)]
+    Ignore(#[from] IgnoreError),
+    /// A base image cannot be had.
+    #[error("{name}: {source}")]
+    Base {
+        /// The image as asked for.
+        name: String,
+        /// The line that asks for it.
+        span: Span,
+        /// Why.
+        source: ResolveError,
+    },
+    /// A step failed.
+    #[error("failed to solve: {0}")]
+    Solve(#[from] SolveError),
+    /// An output could not be written.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] fsio::Error),
+    /// No image of that name in the local store.
+    #[error("no image `{0}` in the local store")]
+    NoImage(String),
+}
+
+fn first(diagnostics: &[Diagnostic]) -> String {
+    diagnostics
+        .iter()
+        .find(|d| d.is_error())
+        .map(|d| d.message.clone())
+        .unwrap_or_default()
+}
+
+/// A base image that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// From an OCI layout.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// From a registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// From the local store.
+    #[error("the image in the local store is damaged: {0}")]
+    Store(String),
+}
+
+impl BuildError {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn category(&self) -> Category {
+        match self {
+            Self::Solve(SolveError {
+                source: StepError::Cancelled,
+                ..
+            }) => Category::Interrupted,
+            Self::Solve(error) if error.source.is_environment() => Category::Environment,
+            Self::ReadDockerfile(error) if error.is_permission() => Category::Environment,
+            Self::ReadDockerfile(_)
+            | Self::Text(_)
+            | Self::Dockerfile(_)
+            | Self::Solve(_)
+            | Self::Ignore(_) => Category::Build,
+            Self::Context(
+                ContextError::RootNotFound { .. } | ContextError::RootNotDirectory { .. },
+            )
+            | Self::Export(ExportError::IsFolder(_) | ExportError::NotALayout(_))
+            | Self::NoImage(_) => Category::Usage,
+            Self::Base {
+                source: ResolveError::Registry(error),
+                ..
+            } if error.is_not_found() => Category::Build,
+            Self::Base {
+                source: ResolveError::Layout(_),
+                ..
+            } => Category::Build,
+            Self::Context(_)
+            | Self::Base { .. }
+            | Self::Export(_)
+            | Self::Store(_)
+            | Self::Disk(_) => Category::Environment,
+        }
+    }
+
+    /// The place in the Dockerfile that it is about.
+    #[must_use]
+    pub fn span(&self) -> Option<Span> {
+        match self {
+            Self::Base { span, .. } => Some(*span),
+            Self::Solve(error) if !error.label.is_empty() => Some(error.span),
+            _ => None,
+        }
+    }
+
+    /// What to try.
+    #[must_use]
+    pub fn hints(&self) -> Vec<String> {
+        let disk = |error: &fsio::Error| {
+            if error.is_no_space() {
+                vec![
+                    "the disk is full: free some space, or put the store elsewhere with `--root`"
+                        .to_owned(),
+                ]
+            } else if error.is_permission() {
+                vec!["check the permissions, or put the store elsewhere with `--root`".to_owned()]
+            } else {
+                Vec::new()
+            }
+        };
+        match self {
+            Self::ReadDockerfile(error) if error.is_not_found() => {
+                vec!["name another file with `-f FILE`".to_owned()]
+            }
+            Self::Base {
+                source: ResolveError::Registry(error),
+                name,
+                ..
+            } => {
+                let mut hints: Vec<String> = error
+                    .hint()
+                    .into_iter()
+                    .map(|hint| hint.to_string())
+                    .collect();
+                hints.push(format!(
+                    "a stand-in can be given with `--build-context {name}=oci-layout://FOLDER`"
+                ));
+                hints
+            }
+            Self::Solve(error) => step_hints(&error.source, &disk),
+            Self::Export(ExportError::Registry(error)) => {
+                error.hint().into_iter().map(|h| h.to_string()).collect()
+            }
+            Self::Store(StoreError::Disk(error))
+            | Self::Export(ExportError::Disk(error))
+            | Self::Disk(error) => disk(error),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn step_hints(error: &StepError, disk: &dyn Fn(&fsio::Error) -> Vec<String>) -> Vec<String> {
+    match error {
+        StepError::Sandbox { source, .. } => source.hint().into_iter().map(str::to_owned).collect(),
+        StepError::SecretMissing { id } => {
+            vec![format!("give it with `--secret id={id},src=FILE`")]
+        }
+        StepError::Disk(error) | StepError::Store(StoreError::Disk(error)) => disk(error),
+        _ => Vec::new(),
+    }
+}
+
+/// How an image is called in messages.
+pub(super) fn image_name(request: &BaseRequest) -> String {
+    match &request.source {
+        crate::plan::ImageSource::Reference(reference) => reference.familiar(),
+        crate::plan::ImageSource::Layout { path, .. } => format!("oci-layout://{}", path.display()),
+    }
+}

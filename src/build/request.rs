@@ -1,0 +1,90 @@
+//! A build as asked for: every wish resolved to a value. Nothing here comes from the environment any more.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::export::OutputSpec;
+use crate::oci::{Digest, Platform, Reference};
+use crate::plan::{Entitlements, NetworkMode, NoCache};
+use crate::registry;
+use crate::solve::RunSettings;
+
+/// A build as asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What to build.
+    pub source: SourceRequest,
+    /// What shapes the graph.
+    pub plan: PlanRequest,
+    /// What every RUN gets.
+    pub run: RunSettings,
+    /// Where the result goes.
+    pub outputs: Vec<OutputSpec>,
+    /// Names of the image.
+    pub names: Vec<Reference>,
+    /// Folder of the store.
+    pub root: PathBuf,
+    /// How registries are spoken to.
+    pub registry: registry::Settings,
+    /// Ask registries even if the image is in the local store.
+    pub pull: bool,
+    /// File for the image ID.
+    pub image_id_file: Option<PathBuf>,
+    /// Steps that may run at the same time.
+    pub jobs: usize,
+    /// Says what time it is.
+    pub clock: fn() -> SystemTime,
+}
+
+/// What to build.
+#[derive(Clone, Debug)]
+pub struct SourceRequest {
+    /// The context's folder, as written.
+    pub context: PathBuf,
+    /// The Dockerfile, as written; `Dockerfile` in the context if absent.
+    pub dockerfile: Option<PathBuf>,
+    /// Named contexts, by normalised name.
+    pub named_contexts: BTreeMap<String, ContextSource>,
+}
+
+/// Where a named context comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContextSource {
+    /// A folder.
+    Directory(PathBuf),
+    /// An image at a registry or in the local store.
+    Image(Reference),
+    /// Nothing at all: `docker-image://scratch`.
+    Scratch,
+    /// An image in an OCI layout.
+    Layout {
+        /// The folder.
+        path: PathBuf,
+        /// Its tag there.
+        tag: Option<String>,
+        /// Its digest there.
+        digest: Option<Digest>,
+    },
+}
+
+/// What shapes the graph.
+#[derive(Clone, Debug)]
+pub struct PlanRequest {
+    /// Stage to build.
+    pub target: Option<String>,
+    /// Values of `ARG`s.
+    pub build_args: BTreeMap<String, String>,
+    /// Labels put on the image.
+    pub labels: Vec<(String, String)>,
+    /// Platform asked for.
+    pub platform: Option<Platform>,
+    /// Network of RUN steps that do not say.
+    pub network: NetworkMode,
+    /// Steps that the cache must not answer.
+    pub no_cache: NoCache,
+    /// What the Dockerfile may ask for.
+    pub entitlements: Entitlements,
+    /// `SOURCE_DATE_EPOCH`, seconds since 1970.
+    pub epoch: Option<i64>,
+}

@@ -1,0 +1,94 @@
+//! Finds the images that planning asks for: in OCI layouts, in the local store, at registries.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::error::ResolveError;
+use crate::image::Layout;
+use crate::oci::{BaseImage, BaseLayer, BlobSource, Config, LayerSource, Platform, Reference};
+use crate::plan::{BaseRequest, ImageSource};
+use crate::registry::Client;
+use crate::store::{ImageRecord, Store};
+
+/// Finds images.
+pub trait ImageResolver: fmt::Debug + Sync {
+    /// Finds an image for a platform. Only its manifest and config are fetched.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be asked for.
+    fn resolve(&self, request: &BaseRequest) -> Result<BaseImage, ResolveError>;
+}
+
+/// The resolver of real builds.
+#[derive(Debug)]
+pub struct Resolver {
+    /// The local store; its images come before those of registries.
+    pub store: Arc<Store>,
+    /// Registries.
+    pub client: Client,
+    /// Ask registries even if the local store has the name.
+    pub pull: bool,
+}
+
+impl ImageResolver for Resolver {
+    fn resolve(&self, request: &BaseRequest) -> Result<BaseImage, ResolveError> {
+        match &request.source {
+            ImageSource::Layout { path, tag, digest } => {
+                Ok(Layout::open(path)?.resolve(tag.as_deref(), *digest, &request.platform)?)
+            }
+            ImageSource::Reference(reference) => {
+                if let Some(image) = self.local(reference, &request.platform)? {
+                    return Ok(image);
+                }
+                Ok(self.client.resolve(reference, &request.platform)?.image)
+            }
+        }
+    }
+}
+
+impl Resolver {
+    fn local(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Option<BaseImage>, ResolveError> {
+        if self.pull || reference.digest().is_some() {
+            return Ok(None);
+        }
+        let Some(record) = self.store.image(&reference.to_string()) else {
+            return Ok(None);
+        };
+        let Some(bytes) = self.store.read_blob(record.config.digest) else {
+            return Ok(None);
+        };
+        let config =
+            Config::parse(&bytes).map_err(|error| ResolveError::Store(error.to_string()))?;
+        if !config.platform().satisfies(platform) {
+            return Ok(None);
+        }
+        let source: Arc<dyn BlobSource> = Arc::clone(&self.store) as Arc<dyn BlobSource>;
+        Ok(self.layers(&record, &source).map(|layers| BaseImage {
+            name: reference.familiar(),
+            digest: record.config.digest,
+            config,
+            layers,
+        }))
+    }
+
+    /// The layers, if the store still has every one of them.
+    fn layers(&self, record: &ImageRecord, source: &Arc<dyn BlobSource>) -> Option<Vec<BaseLayer>> {
+        let layer = |layer: &crate::store::ImageLayer| {
+            let there = self.store.has_layer(layer.diff_id)
+                || layer.blob.as_ref().is_some_and(|b| self.store.has_blob(b));
+            let remote = layer.blob.clone().map(|blob| LayerSource {
+                blob,
+                source: Arc::clone(source),
+            });
+            there.then_some(BaseLayer {
+                diff_id: layer.diff_id,
+                remote,
+            })
+        };
+        record.layers.iter().map(layer).collect()
+    }
+}

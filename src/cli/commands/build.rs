@@ -1,0 +1,126 @@
+//! `builder build`
+
+use std::path::PathBuf;
+
+use super::super::args::BuildArgs;
+use super::super::failure::Failure;
+use super::super::settings::{self, Environment};
+use super::{open_store, runtime};
+use crate::build::{self, Resolver, Sources, Tools};
+use crate::registry::Client;
+use crate::sandbox::{Cancel, NativeRunner};
+use crate::source::{Style, render};
+use crate::ui::{self, Console, Mode, Screen, StepLog};
+
+/// Builds an image.
+pub(in crate::cli) fn run(
+    args: BuildArgs,
+    root: PathBuf,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let request = settings::build(&args, root, environment)?;
+    let store = open_store(&request.root)?;
+    let runtime = runtime()?;
+    let cancel = Cancel::new();
+    runtime.spawn(watch_signals(cancel.clone()));
+    let client = Client::new(request.registry.clone(), runtime.handle().clone());
+    let resolver = Resolver {
+        store: std::sync::Arc::clone(&store),
+        client: client.clone(),
+        pull: request.pull,
+    };
+    let runner = NativeRunner::new();
+    let tools = Tools {
+        store,
+        resolver: &resolver,
+        client,
+        runner: &runner,
+        cancel,
+        stdout: ui::stdout,
+    };
+    let log = StepLog::new(environment.colours);
+    let mode = mode(&args, environment)?;
+    let mut sources = Sources::default();
+    let mut sink = log.listen(ui::renderer(mode, screen(mode, environment.colours)));
+    let failed = |error: &build::BuildError, sources: &Sources| {
+        Failure::build(error, sources, &log.failures(), environment.colours)
+    };
+    if args.print.is_some() {
+        let plan = build::plan_only(&request, &tools, &mut sources, sink.as_mut())
+            .map_err(|e| failed(&e, &sources))?;
+        drop(sink);
+        let mut console = Console::process(environment.colours);
+        return console
+            .write(crate::plan::dump(&plan))
+            .map_err(Failure::environment);
+    }
+    let report = build::build(&request, &tools, &mut sources, sink.as_mut());
+    // The live view has to be gone before anything else is printed.
+    drop(sink);
+    let report = report.map_err(|error| failed(&error, &sources))?;
+    if !matches!(mode, Mode::Plain | Mode::Tty) {
+        return Ok(());
+    }
+    let mut console = Console::process(environment.colours);
+    for warning in &report.warnings {
+        console.message(
+            render(
+                &sources.map,
+                warning,
+                Style {
+                    colour: environment.colours,
+                },
+            )
+            .trim_end(),
+        );
+    }
+    if request.names.is_empty() && request.outputs.is_empty() {
+        console.warning("the image has no name and no output: its layers are in the cache, nothing else is kept");
+        console.hint("name it with `-t NAME`, or write it somewhere with `-o`");
+    }
+    Ok(())
+}
+
+fn mode(args: &BuildArgs, environment: &Environment) -> Result<Mode, Failure> {
+    let mode = if args.quiet {
+        Mode::Quiet
+    } else {
+        args.progress
+            .parse::<Mode>()
+            .map_err(|e| Failure::usage(e.to_string()))?
+    };
+    Ok(mode.resolve(environment.terminal))
+}
+
+fn screen(mode: Mode, colours: bool) -> Screen {
+    if mode == Mode::Quiet {
+        Screen::stdout(colours)
+    } else {
+        Screen::stderr(colours)
+    }
+}
+
+/// The first signal asks the build to stop and clean up; the second one does not wait for it.
+async fn watch_signals(cancel: Cancel) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if cancel.is_cancelled() {
+            // Everything of a step dies with this process; what is left in the store is cleared by the next one.
+            let _killed = rustix::process::kill_process(
+                rustix::process::getpid(),
+                rustix::process::Signal::KILL,
+            );
+        }
+        cancel.cancel();
+    }
+}

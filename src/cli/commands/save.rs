@@ -1,0 +1,51 @@
+//! `builder save`
+
+use std::path::PathBuf;
+
+use super::super::args::SaveArgs;
+use super::super::failure::Failure;
+use super::super::settings::{self, Environment};
+use super::{open_store, runtime};
+use crate::build::{self, Resolver, Sources, Tools};
+use crate::registry::Client;
+use crate::sandbox::{Cancel, NativeRunner};
+use crate::ui::{self, Mode, Screen};
+
+/// Writes an image of the local store somewhere else.
+pub(in crate::cli) fn run(
+    args: &SaveArgs,
+    root: PathBuf,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let name = settings::name(&args.name)?;
+    if args.output.is_empty() && !args.push {
+        return Err(Failure::usage("nowhere to save to")
+            .hint("give `-o type=docker,dest=FILE.tar`, `-o type=oci,dest=FILE.tar` or `--push`"));
+    }
+    let outputs = settings::outputs(&args.output, args.push, std::slice::from_ref(&name))?;
+    let store = open_store(&root)?;
+    let runtime = runtime()?;
+    let client = Client::new(
+        settings::registry(&args.insecure_registry, environment)?,
+        runtime.handle().clone(),
+    );
+    let resolver = Resolver {
+        store: std::sync::Arc::clone(&store),
+        client: client.clone(),
+        pull: false,
+    };
+    let runner = NativeRunner::new();
+    let tools = Tools {
+        store,
+        resolver: &resolver,
+        client,
+        runner: &runner,
+        cancel: Cancel::new(),
+        stdout: ui::stdout,
+    };
+    let mode = Mode::Auto.resolve(environment.terminal);
+    let mut sink = ui::renderer(mode, Screen::stderr(environment.colours));
+    let saved = build::save(&tools, &name, &outputs, sink.as_mut());
+    drop(sink);
+    saved.map_err(|error| Failure::build(&error, &Sources::default(), &[], environment.colours))
+}

@@ -1,0 +1,409 @@
+//! What the words mean: flags and environment to a request. The environment is read once, here.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::args::BuildArgs;
+use super::failure::Failure;
+use super::values;
+use crate::build::{PlanRequest, Request, SourceRequest};
+use crate::export::{Destination, OutputKind, OutputSpec};
+use crate::oci::Reference;
+use crate::plan::{Entitlements, NetworkMode, NoCache};
+use crate::registry::{self, Credentials};
+use crate::solve::{RunSettings, SecretSource};
+use crate::ui;
+
+/// This machine's CA bundle, where distributions keep it.
+const SYSTEM_BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The environment as the builder sees it.
+#[derive(Debug)]
+pub(super) struct Environment {
+    variables: BTreeMap<OsString, OsString>,
+    /// Whether messages may have colours.
+    pub(super) colours: bool,
+    /// Whether standard error is a terminal.
+    pub(super) terminal: bool,
+}
+
+impl Environment {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
+    pub(super) fn read() -> Self {
+        let variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+        let terminal = ui::stderr_is_terminal();
+        let plain = variables
+            .get(&OsString::from("NO_COLOR"))
+            .is_some_and(|value| !value.is_empty());
+        Self {
+            variables,
+            colours: terminal && !plain,
+            terminal,
+        }
+    }
+
+    /// A variable that is set, not empty and UTF-8.
+    fn get(&self, name: &str) -> Option<&str> {
+        self.variables
+            .get(&OsString::from(name))?
+            .to_str()
+            .filter(|value| !value.is_empty())
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.variables
+            .get(&OsString::from(name))
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    }
+}
+
+/// The folder of the store: as given, else the system's for root and the user's for others.
+pub(super) fn root(given: Option<PathBuf>, environment: &Environment) -> PathBuf {
+    if let Some(root) = given {
+        return root;
+    }
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/builder");
+    }
+    let home = || {
+        environment
+            .path("HOME")
+            .unwrap_or_else(|| PathBuf::from("/"))
+            .join(".local/share")
+    };
+    environment
+        .path("XDG_DATA_HOME")
+        .unwrap_or_else(home)
+        .join("builder")
+}
+
+/// How registries are spoken to.
+pub(super) fn registry(
+    insecure: &[String],
+    environment: &Environment,
+) -> Result<registry::Settings, Failure> {
+    let docker = environment
+        .path("DOCKER_CONFIG")
+        .or_else(|| Some(environment.path("HOME")?.join(".docker")));
+    let podman = environment
+        .path("XDG_RUNTIME_DIR")
+        .map(|folder| folder.join("containers/auth.json"));
+    let files: Vec<PathBuf> = docker
+        .map(|folder| folder.join("config.json"))
+        .into_iter()
+        .chain(podman)
+        .collect();
+    let credentials = Credentials::from_files(&files).map_err(Failure::environment)?;
+    let certificate_folders = vec![
+        PathBuf::from("/etc/docker/certs.d"),
+        PathBuf::from("/etc/containers/certs.d"),
+    ];
+    Ok(registry::Settings {
+        insecure: insecure.to_vec(),
+        credentials,
+        certificate_folders,
+        ..Default::default()
+    })
+}
+
+/// A build as asked for.
+pub(super) fn build(
+    args: &BuildArgs,
+    root: PathBuf,
+    environment: &Environment,
+) -> Result<Request, Failure> {
+    let names = names(&args.tag)?;
+    let outputs = outputs(&args.output, args.push, &names)?;
+    Ok(Request {
+        source: source(args)?,
+        plan: plan(args, environment)?,
+        run: run(args, environment)?,
+        outputs,
+        names,
+        root,
+        registry: registry(&args.insecure_registry, environment)?,
+        pull: args.pull,
+        image_id_file: args.iidfile.clone(),
+        jobs: args
+            .jobs
+            .or_else(|| std::thread::available_parallelism().ok())
+            .map_or(1, std::num::NonZeroUsize::get),
+        clock: clock(),
+    })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that hands out the machine's clock"
+)]
+fn clock() -> fn() -> SystemTime {
+    SystemTime::now
+}
+
+pub(super) fn name(text: &str) -> Result<Reference, Failure> {
+    text.parse::<Reference>()
+        .map_err(|error| Failure::usage(format!("invalid tag \"{text}\": {error}")))
+}
+
+fn names(tags: &[String]) -> Result<Vec<Reference>, Failure> {
+    let mut names = Vec::new();
+    for tag in tags {
+        let name = name(tag)?;
+        if name.digest().is_some() {
+            return Err(Failure::usage(format!(
+                "invalid tag \"{tag}\": a name for a new image has no digest"
+            )));
+        }
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// `--output` and `--push`, checked together.
+pub(super) fn outputs(
+    texts: &[String],
+    push: bool,
+    names: &[Reference],
+) -> Result<Vec<OutputSpec>, Failure> {
+    use crate::export::OutputSpecError;
+    let parsed = texts
+        .iter()
+        .map(|text| OutputSpec::parse(text))
+        .collect::<Result<Vec<_>, _>>();
+    let mut outputs = parsed.map_err(Failure::usage)?;
+    if push {
+        match outputs
+            .iter_mut()
+            .find(|output| output.kind == OutputKind::Image)
+        {
+            Some(image) => image.push = true,
+            None => outputs.push(OutputSpec {
+                push: true,
+                ..OutputSpec::new(OutputKind::Image)
+            }),
+        }
+    }
+    let mut stdout = 0;
+    for output in &outputs {
+        for text in &output.names {
+            name(text)?;
+        }
+        if output.push && output.names.is_empty() && names.is_empty() {
+            let hint = "name the image with `--tag REGISTRY/NAME`";
+            return Err(Failure::usage(OutputSpecError::NoTag).hint(hint));
+        }
+        let archive = matches!(output.kind, OutputKind::Oci | OutputKind::Docker);
+        if archive && matches!(output.destination, None | Some(Destination::Stdout)) {
+            stdout += 1;
+            if ui::stdout_is_terminal() {
+                return Err(Failure::usage(OutputSpecError::Console(output.kind.word())));
+            }
+        }
+    }
+    if stdout > 1 {
+        return Err(Failure::usage(OutputSpecError::TwoStdout));
+    }
+    Ok(outputs)
+}
+
+fn source(args: &BuildArgs) -> Result<SourceRequest, Failure> {
+    let context = &args.context;
+    let text = context.to_string_lossy();
+    if text == "-"
+        || text.contains("://")
+        || text.starts_with("git@")
+        || text.starts_with("github.com/")
+    {
+        let message = format!("context `{text}` is not supported yet: only folders are");
+        return Err(Failure::usage(message));
+    }
+    if args
+        .file
+        .as_ref()
+        .is_some_and(|file| file.as_os_str() == "-")
+    {
+        return Err(Failure::usage(
+            "a Dockerfile on standard input is not supported yet",
+        ));
+    }
+    let mut named_contexts = BTreeMap::new();
+    for text in &args.build_context {
+        let (name, source) = values::build_context(text).map_err(Failure::usage)?;
+        named_contexts.insert(name, source);
+    }
+    Ok(SourceRequest {
+        context: context.clone(),
+        dockerfile: args.file.clone(),
+        named_contexts,
+    })
+}
+
+fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Failure> {
+    let mut build_args = BTreeMap::new();
+    if let Some(epoch) = environment.get("SOURCE_DATE_EPOCH") {
+        build_args.insert("SOURCE_DATE_EPOCH".to_owned(), epoch.to_owned());
+    }
+    for text in &args.build_arg {
+        match text.split_once('=') {
+            Some((name, value)) => {
+                build_args.insert(name.to_owned(), value.to_owned());
+            }
+            None => {
+                let value = environment
+                    .variables
+                    .get(&OsString::from(text))
+                    .and_then(|value| value.to_str());
+                value.map(|value| build_args.insert(text.clone(), value.to_owned()));
+            }
+        }
+    }
+    let epoch = build_args
+        .get("SOURCE_DATE_EPOCH")
+        .filter(|text| !text.is_empty());
+    let bad_epoch = |text: &String| Failure::usage(format!("invalid SOURCE_DATE_EPOCH: {text}"));
+    let epoch = epoch
+        .map(|text| text.parse::<i64>().map_err(|_| bad_epoch(text)))
+        .transpose()?;
+    let mut labels = Vec::new();
+    for text in &args.label {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        labels.push((key.to_owned(), value.to_owned()));
+    }
+    let platform = args
+        .platform
+        .as_ref()
+        .map(|text| text.parse().map_err(Failure::usage))
+        .transpose()?;
+    let mut entitlements = Entitlements::default();
+    for text in &args.allow {
+        match text.as_str() {
+            "network.host" => entitlements.network_host = true,
+            "security.insecure" => entitlements.security_insecure = true,
+            other => {
+                let known = "network.host or security.insecure";
+                return Err(Failure::usage(format!(
+                    "unknown entitlement `{other}` for --allow, expected {known}"
+                )));
+            }
+        }
+    }
+    Ok(PlanRequest {
+        target: args.target.clone(),
+        build_args,
+        labels,
+        platform,
+        network: match args.network.as_str() {
+            "host" => NetworkMode::Host,
+            "none" => NetworkMode::None,
+            _ => NetworkMode::Default,
+        },
+        no_cache: if args.no_cache {
+            NoCache::Always
+        } else {
+            NoCache::Never
+        },
+        entitlements,
+        epoch,
+    })
+}
+
+fn run(args: &BuildArgs, environment: &Environment) -> Result<RunSettings, Failure> {
+    let usage = |text: String| Failure::usage(text);
+    let mut secrets = BTreeMap::new();
+    for text in &args.secret {
+        let spec = values::secret(text).map_err(usage)?;
+        secrets.insert(spec.id.clone(), secret_source(spec, environment)?);
+    }
+    Ok(RunSettings {
+        secrets,
+        hosts: args
+            .add_host
+            .iter()
+            .map(|text| values::host(text))
+            .collect::<Result<_, _>>()
+            .map_err(usage)?,
+        ca_bundle: args.ca_certs.as_deref().map(ca_bundle).transpose()?,
+        ulimits: args
+            .ulimit
+            .iter()
+            .map(|text| values::ulimit(text))
+            .collect::<Result<_, _>>()
+            .map_err(usage)?,
+        shm_size: args
+            .shm_size
+            .as_deref()
+            .map(values::size)
+            .transpose()
+            .map_err(usage)?,
+    })
+}
+
+/// Without `src` or `env`: the variable of that name if it is set, else the file of that name.
+fn secret_source(
+    spec: values::SecretSpec,
+    environment: &Environment,
+) -> Result<SecretSource, Failure> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let variable = |name: &str| {
+        let value = environment.variables.get(&OsString::from(name));
+        value.map(|value| SecretSource::Value(value.as_bytes().to_vec()))
+    };
+    let file = match (spec.file, spec.env) {
+        (Some(file), _) => file,
+        (None, Some(name)) => {
+            let missing = || {
+                Failure::usage(format!(
+                    "secret {}: the variable `{name}` is not set",
+                    spec.id
+                ))
+            };
+            return variable(&name).ok_or_else(missing);
+        }
+        (None, None) => match variable(&spec.id) {
+            Some(value) => return Ok(value),
+            None => PathBuf::from(&spec.id),
+        },
+    };
+    match crate::fsio::metadata(&file) {
+        Ok(_) => Ok(SecretSource::File(file)),
+        Err(error) => Err(Failure::usage(format!(
+            "secret {}: failed to stat: {error}",
+            spec.id
+        ))),
+    }
+}
+
+fn ca_bundle(text: &str) -> Result<PathBuf, Failure> {
+    if text == "system" {
+        let found = SYSTEM_BUNDLES
+            .iter()
+            .find(|path| crate::fsio::metadata(path).is_ok_and(|there| there.is_file()));
+        let missing = || {
+            Failure::environment("this machine has no CA bundle where one is expected")
+                .hint("install `ca-certificates`, or name a file with `--ca-certs FILE`")
+        };
+        return found.map(PathBuf::from).ok_or_else(missing);
+    }
+    match crate::fsio::metadata(text) {
+        Ok(there) if there.is_file() => {
+            crate::fsio::canonicalize(text).map_err(Failure::environment)
+        }
+        Ok(_) => Err(Failure::usage(format!(
+            "--ca-certs: `{text}` is not a file"
+        ))),
+        Err(error) => Err(Failure::usage(format!("--ca-certs: {error}"))),
+    }
+}

@@ -1,0 +1,258 @@
+//! Values of flags that have a grammar of their own: secrets, hosts, limits, sizes, contexts.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::build::ContextSource;
+use crate::oci::{Digest, Reference};
+use crate::plan::context_name;
+use crate::sandbox::{LimitedResource, Ulimit};
+
+/// `id=ID[,src=FILE|env=VAR]` as typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SecretSpec {
+    pub(super) id: String,
+    pub(super) file: Option<PathBuf>,
+    pub(super) env: Option<String>,
+}
+
+/// Reads a value of `--secret`.
+pub(super) fn secret(text: &str) -> Result<SecretSpec, String> {
+    let mut spec = SecretSpec {
+        id: String::new(),
+        file: None,
+        env: None,
+    };
+    let fields = csv_fields(text)
+        .ok_or_else(|| format!("invalid secret {text}: not a list of key=value"))?;
+    let mut kind = None;
+    for field in &fields {
+        let (key, value) = field
+            .split_once('=')
+            .ok_or_else(|| format!("invalid secret {text}: expected key=value"))?;
+        match key.trim().to_ascii_lowercase().as_str() {
+            "id" => value.clone_into(&mut spec.id),
+            "src" | "source" => spec.file = Some(PathBuf::from(value)),
+            "env" => spec.env = Some(value.to_owned()),
+            "type" if matches!(value, "file" | "env") => kind = Some(value.to_owned()),
+            key => {
+                return Err(format!(
+                    "invalid secret {text}: unexpected key '{key}' in '{field}'"
+                ));
+            }
+        }
+    }
+    if spec.id.is_empty() {
+        return Err(format!("invalid secret {text}: id is required"));
+    }
+    if kind.as_deref() == Some("env") && spec.env.is_none() {
+        spec.env = spec
+            .file
+            .take()
+            .map(|name| name.to_string_lossy().into_owned());
+    }
+    Ok(spec)
+}
+
+/// Reads a value of `--add-host`: `name:ip` or `name=ip`, IPv6 addresses may be in brackets.
+pub(super) fn host(text: &str) -> Result<(String, String), String> {
+    let bad = || format!("invalid value `{text}` for --add-host, expected NAME:IP");
+    let (name, address) = text
+        .split_once('=')
+        .or_else(|| text.split_once(':'))
+        .ok_or_else(bad)?;
+    let address = address.trim_start_matches('[').trim_end_matches(']');
+    if name.is_empty() || name.contains(char::is_whitespace) {
+        return Err(bad());
+    }
+    match address {
+        // Steps are on the host's network, where the host is itself.
+        "host-gateway" => Ok((name.to_owned(), "127.0.0.1".to_owned())),
+        _ => {
+            let ip: IpAddr = address.parse().map_err(|_| bad())?;
+            Ok((name.to_owned(), ip.to_string()))
+        }
+    }
+}
+
+/// Reads a value of `--ulimit`: `name=soft[:hard]`, `-1` is unlimited.
+pub(super) fn ulimit(text: &str) -> Result<Ulimit, String> {
+    let bad = || format!("invalid value `{text}` for --ulimit, expected NAME=SOFT[:HARD]");
+    let (name, limits) = text.split_once('=').ok_or_else(bad)?;
+    let resource =
+        LimitedResource::from_name(name).ok_or_else(|| format!("invalid ulimit type: {name}"))?;
+    let number = |text: &str| match text {
+        "-1" | "unlimited" => Ok(None),
+        _ => text.parse::<u64>().map(Some).map_err(|_| bad()),
+    };
+    let (soft, hard) = match limits.split_once(':') {
+        Some((soft, hard)) => (number(soft)?, number(hard)?),
+        None => (number(limits)?, number(limits)?),
+    };
+    if soft.unwrap_or(u64::MAX) > hard.unwrap_or(u64::MAX) {
+        return Err(format!(
+            "ulimit soft limit must be less than or equal to hard limit: {text}"
+        ));
+    }
+    Ok(Ulimit {
+        resource,
+        soft,
+        hard,
+    })
+}
+
+/// Reads a size: a number with `b`, `k`, `m`, `g` or `t`, 1024-based.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let scale = match lower[digits.len()..]
+        .trim_end_matches("ib")
+        .trim_end_matches('b')
+    {
+        "" => Some(1),
+        "k" => Some(1 << 10),
+        "m" => Some(1 << 20),
+        "g" => Some(1 << 30),
+        "t" => Some(1 << 40),
+        _ => None,
+    };
+    let bytes = scale.and_then(|scale: u64| digits.parse::<u64>().ok()?.checked_mul(scale));
+    bytes.ok_or_else(|| format!("invalid size `{text}`, expected for example 64m"))
+}
+
+/// Reads a value of `--build-context`: the normalised name and where it comes from.
+pub(super) fn build_context(text: &str) -> Result<(String, ContextSource), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("invalid context value: {text}, expected key=value"))?;
+    if name.is_empty() || value.is_empty() {
+        return Err(format!("invalid context value: {text}, expected key=value"));
+    }
+    if matches!(name, "context" | "dockerfile" | "scratch") {
+        return Err(format!(
+            "`{name}` is reserved and cannot name a build context"
+        ));
+    }
+    let source = if let Some(image) = value.strip_prefix("docker-image://") {
+        if image == "scratch" {
+            ContextSource::Scratch
+        } else {
+            let reference = image
+                .parse::<Reference>()
+                .map_err(|error| format!("build context `{name}`: {error}"))?;
+            ContextSource::Image(reference)
+        }
+    } else if let Some(layout) = value.strip_prefix("oci-layout://") {
+        layout_source(layout).map_err(|why| format!("build context `{name}`: {why}"))?
+    } else if value.contains("://") || value.starts_with("git@") || value.starts_with("target:") {
+        return Err(format!("unsupported context source {value} for {name}"));
+    } else {
+        ContextSource::Directory(PathBuf::from(value))
+    };
+    Ok((context_name(name), source))
+}
+
+/// `DIR[:TAG][@DIGEST]`
+fn layout_source(text: &str) -> Result<ContextSource, String> {
+    let (rest, digest) = match text.rsplit_once('@') {
+        Some((rest, digest)) if digest.starts_with("sha256:") => (
+            rest,
+            Some(
+                digest
+                    .parse::<Digest>()
+                    .map_err(|error| error.to_string())?,
+            ),
+        ),
+        _ => (text, None),
+    };
+    let (path, tag) = match rest.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') && !path.is_empty() => (path, Some(tag.to_owned())),
+        _ => (rest, None),
+    };
+    Ok(ContextSource::Layout {
+        path: PathBuf::from(path),
+        tag,
+        digest,
+    })
+}
+
+fn csv_fields(text: &str) -> Option<Vec<String>> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(text.as_bytes());
+    let record = reader.records().next()?.ok()?;
+    Some(record.iter().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets() {
+        let spec = secret("id=a,src=/x").unwrap();
+        assert_eq!(
+            (spec.id.as_str(), spec.file),
+            ("a", Some(PathBuf::from("/x")))
+        );
+        assert_eq!(secret("id=a,env=B").unwrap().env.as_deref(), Some("B"));
+        assert_eq!(
+            secret("id=a,type=env,src=B").unwrap().env.as_deref(),
+            Some("B")
+        );
+        assert!(secret("src=/x").unwrap_err().contains("id is required"));
+        assert!(
+            secret("id=a,typ=x")
+                .unwrap_err()
+                .contains("unexpected key 'typ' in 'typ=x'")
+        );
+    }
+
+    #[test]
+    fn hosts_limits_sizes() {
+        assert_eq!(
+            host("db:10.0.0.1").unwrap(),
+            ("db".to_owned(), "10.0.0.1".to_owned())
+        );
+        assert_eq!(
+            host("db=[::1]").unwrap(),
+            ("db".to_owned(), "::1".to_owned())
+        );
+        assert!(host("db").is_err() && host("db:x").is_err());
+        let limit = ulimit("nofile=1024:2048").unwrap();
+        assert_eq!((limit.soft, limit.hard), (Some(1024), Some(2048)));
+        assert!(ulimit("nofile=9:1").is_err() && ulimit("x=1").is_err());
+        assert_eq!(
+            [size("64m"), size("1g"), size("5"), size("2KiB")].map(Result::unwrap),
+            [64 << 20, 1 << 30, 5, 2048]
+        );
+        assert!(size("x").is_err() && size("99999999999t").is_err());
+    }
+
+    #[test]
+    fn contexts() {
+        let layout = |text| build_context(text).unwrap();
+        let expected = |tag: Option<&str>| ContextSource::Layout {
+            path: PathBuf::from("/a/b"),
+            tag: tag.map(str::to_owned),
+            digest: None,
+        };
+        assert_eq!(
+            layout("docker.io/library/x:latest=oci-layout:///a/b"),
+            ("x".to_owned(), expected(None))
+        );
+        assert_eq!(
+            layout("x:1=oci-layout:///a/b:t"),
+            ("x:1".to_owned(), expected(Some("t")))
+        );
+        assert_eq!(
+            layout("x=./dir").1,
+            ContextSource::Directory("./dir".into())
+        );
+        assert_eq!(layout("x=docker-image://scratch").1, ContextSource::Scratch);
+        for bad in ["x", "x=", "=y", "scratch=./a", "x=ftp://y"] {
+            assert!(build_context(bad).is_err(), "{bad}");
+        }
+    }
+}
