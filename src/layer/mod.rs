@@ -39,6 +39,9 @@ mod toc;
 mod toc_builder;
 mod toc_codec;
 
+#[cfg(test)]
+mod tests;
+
 pub use archive::open_archive;
 pub use compress::{Compressed, Compression, Compressor, compress};
 pub use content::ContentSource;
