@@ -30,6 +30,7 @@ mod metadata;
 mod remake;
 mod scan;
 mod stack;
+mod tar_block;
 mod tar_header;
 mod tar_pax;
 mod tar_read;
