@@ -170,6 +170,9 @@ pub enum EntryProblem {
     /// A device number that a tar cannot hold.
     #[error("device number {0}:{1} does not fit into a tar")]
     DeviceNumber(u32, u32),
+    /// An owner or group that the kernel takes for none.
+    #[error("owner or group 4294967295, which no file can have")]
+    Owner,
     /// A file entry was given no content, or another entry some.
     #[error("content is for files, and files only")]
     Content,

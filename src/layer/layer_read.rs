@@ -184,6 +184,9 @@ fn interpret(found: TarEntry, markers: Markers) -> Result<Meaning> {
         mtime: found.mtime,
         xattrs,
     };
+    if found.uid == u32::MAX || found.gid == u32::MAX {
+        return Err(refuse(&path, EntryProblem::Owner));
+    }
     if markers == Markers::Removals
         && let Some(meaning) = interpret_marker(&path)?
     {

@@ -67,10 +67,10 @@ pub(super) fn apply(
     shown: &Path,
 ) -> fsio::Result<()> {
     if privileges != Privileges::OneId {
-        let (uid, gid) = (
-            Some(Uid::from_raw(entry.uid)),
-            Some(Gid::from_raw(entry.gid)),
-        );
+        // The largest number stands for "leave it", which no entry means.
+        let is_id = |id: &u32| *id != u32::MAX;
+        let uid = Some(entry.uid).filter(is_id).map(Uid::from_raw);
+        let gid = Some(entry.gid).filter(is_id).map(Gid::from_raw);
         match target {
             Target::Open(file) => fchown(file, uid, gid),
             Target::Named(directory, name) => {

@@ -30,6 +30,7 @@ mod metadata;
 mod remake;
 mod scan;
 mod stack;
+mod tar_block;
 mod tar_header;
 mod tar_pax;
 mod tar_read;
@@ -38,6 +39,9 @@ mod tar_write;
 mod toc;
 mod toc_builder;
 mod toc_codec;
+
+#[cfg(test)]
+mod tests;
 
 pub use archive::open_archive;
 pub use compress::{Compressed, Compression, Compressor, compress};

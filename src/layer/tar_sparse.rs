@@ -4,9 +4,9 @@
 //! and exactly as much data as is stored.
 
 use super::error::{Error, Result, TarProblem};
+use super::tar_block::parse_number;
 use super::tar_header::BLOCK;
 use super::tar_pax::decimal;
-use super::tar_read::parse_number;
 
 /// More pieces than any real file is stored in.
 const MAX_SEGMENTS: usize = 1 << 18;

@@ -190,21 +190,31 @@ impl<W: Write> TarWriter<W> {
 
     /// Puts the directories that are missing above `path` into the table.
     fn append_implied_ancestors(&mut self, path: &Path) -> Result<()> {
+        // Entries are sorted, so a directory is there if and only if the last entry is in it.
+        let is_there = |writer: &Self, directory: &Path| {
+            let last = writer.entries.last();
+            last.is_some_and(|last| is_at_or_beneath(&last.path, directory))
+        };
+        let parent = path.parent().unwrap_or(Path::new(""));
+        if let Some(last) = self.entries.last()
+            && is_at_or_beneath(path, &last.path)
+            && !last.is_directory()
+        {
+            let problem = EntryProblem::ParentNotDirectory(last.path.clone());
+            return Err(refuse(path, problem));
+        }
+        if is_there(self, parent) {
+            return Ok(());
+        }
         for directory in ancestors(path) {
-            // Entries are sorted, so a directory is there if and only if the last entry is in it.
-            let last = self.entries.last();
-            if !last.is_some_and(|last| is_at_or_beneath(&last.path, directory)) {
-                if directory
-                    .file_name()
-                    .is_some_and(|name| name.as_bytes().starts_with(WHITEOUT_PREFIX))
-                {
-                    return Err(refuse(directory, EntryProblem::WhiteoutName));
-                }
-                self.entries.push(Entry::implied_directory(directory));
-            } else if last.is_some_and(|last| last.path == directory && !last.is_directory()) {
-                let problem = EntryProblem::ParentNotDirectory(directory.to_owned());
-                return Err(refuse(path, problem));
+            if is_there(self, directory) {
+                continue;
             }
+            let name = directory.file_name().unwrap_or_default();
+            if name.as_bytes().starts_with(WHITEOUT_PREFIX) {
+                return Err(refuse(directory, EntryProblem::WhiteoutName));
+            }
+            self.entries.push(Entry::implied_directory(directory));
         }
         Ok(())
     }
