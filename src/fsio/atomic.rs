@@ -42,7 +42,11 @@ pub fn write_atomic(path: &Path, bytes: &[u8], durability: Durability) -> Result
 pub fn replace(from: &Path, to: &Path, durability: Durability) -> Result<()> {
     rename(from, to)?;
     if durability == Durability::Synced {
-        let parent = to.parent().unwrap_or(Path::new("/"));
+        let parent = match to.parent() {
+            None => Path::new("/"),
+            Some(here) if here.as_os_str().is_empty() => Path::new("."),
+            Some(parent) => parent,
+        };
         open(parent)?
             .sync_all()
             .map_err(|e| Error::new("sync the folder", parent, e))?;

@@ -53,11 +53,15 @@ impl Store {
         Ok(images)
     }
 
-    /// Gives an image its name; a name that was taken moves.
+    /// Gives an image its name; a name that was taken moves. One that is this image's already stays as it is.
     ///
     /// # Errors
     /// The disk.
     pub fn put_image(&self, image: &ImageRecord) -> Result<(), StoreError> {
+        let there = self.image(&image.name);
+        if there.is_some_and(|there| there.config == image.config && there.layers == image.layers) {
+            return Ok(());
+        }
         Ok(record::write(
             &self.paths.image(&image.name),
             image,

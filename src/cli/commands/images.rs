@@ -112,7 +112,7 @@ fn age(created: &str) -> Option<String> {
     let since = SystemTime::now()
         .duration_since(SystemTime::from(created))
         .unwrap_or(Duration::ZERO);
-    Some(format!("{} ago", ui::age(since)))
+    Some(ui::age(since))
 }
 
 /// Takes names away. Layers stay as cache.
