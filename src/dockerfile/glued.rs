@@ -26,6 +26,11 @@ impl GluedText {
         }
     }
 
+    /// No text, to be filled from the same file.
+    pub(super) fn nothing(&self) -> Self {
+        Self::new(self.file)
+    }
+
     /// Appends a piece that stands at an offset of the file.
     pub(super) fn push(&mut self, piece: &str, offset: usize) {
         if piece.is_empty() {
@@ -102,11 +107,17 @@ impl GluedText {
         }
     }
 
-    /// The part without white space around it.
-    pub(super) fn trimmed(&self) -> Self {
-        let start = self.text.len() - self.text.trim_start().len();
-        let end = start + self.text.trim().len();
-        self.part(start..end)
+    /// The text without white space around it.
+    pub(super) fn trimmed(mut self) -> Self {
+        let end = self.text.trim_end().len();
+        let start = end - self.text[..end].trim_start().len();
+        if start > 0 || end == 0 {
+            return self.part(start..end);
+        }
+        self.text.truncate(end);
+        let beyond = self.pieces.partition_point(|piece| piece.0 < end);
+        self.pieces.truncate(beyond);
+        self
     }
 
     /// The index of the piece that an offset of the text is in.

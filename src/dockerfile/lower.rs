@@ -84,9 +84,9 @@ pub(super) struct LineParts {
 /// Splits a logical line.
 pub(super) fn line_parts(line: &GluedText, escape: char) -> LineParts {
     let mut parts = LineParts {
-        keyword: line.part(0..0),
+        keyword: line.nothing(),
         flags: Vec::new(),
-        arguments: line.part(0..0),
+        arguments: line.nothing(),
     };
     let rule = choose(escape, Rule::logical_line, Rule::logical_line_backtick);
     for token in parse_line(rule, line.text()).into_iter().flatten() {
@@ -94,7 +94,7 @@ pub(super) fn line_parts(line: &GluedText, escape: char) -> LineParts {
         match token.as_rule() {
             Rule::keyword => parts.keyword = line.part(place),
             Rule::flag => {
-                let mut flag = line.part(place.start..place.start);
+                let mut flag = line.nothing();
                 for piece in token.into_inner() {
                     flag.append(line, range(&piece, 0));
                 }
@@ -143,7 +143,9 @@ pub(super) fn heredoc_markers(text: &str) -> Vec<HeredocMarker> {
         return Vec::new();
     }
     let pairs = parse_line(Rule::heredoc_line, text).into_iter().flatten();
-    let markers = pairs.map(marker);
+    let markers = pairs
+        .filter(|pair| pair.as_rule() == Rule::heredoc)
+        .map(marker);
     markers.filter(|marker| !marker.name.is_empty()).collect()
 }
 

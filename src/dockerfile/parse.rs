@@ -11,6 +11,9 @@ use crate::source::{Diagnostic, SourceFile, Span, Spanned};
 /// is longer would be no Dockerfile elsewhere.
 const LONGEST_LINE: usize = 65535;
 
+/// So many mistakes mean that the file is no Dockerfile; the rest of it is not looked at.
+const MOST_MISTAKES: usize = 100;
+
 /// What became of a file.
 #[derive(Clone, Debug)]
 pub struct Parsed {
@@ -53,7 +56,9 @@ pub fn parse(file: &SourceFile) -> Parsed {
         comments: Vec::new(),
         warnings: Vec::new(),
     };
-    while let Some(instruction) = statements.next() {
+    while assembly.diagnostics.len() < MOST_MISTAKES
+        && let Some(instruction) = statements.next()
+    {
         assembly.add(instruction, file);
     }
     assembly.diagnostics.append(&mut statements.warnings);

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::diagnostic::{Diagnostic, Label, Severity};
 use super::file::{SourceFile, SourceMap};
@@ -44,7 +44,8 @@ pub fn render(sources: &SourceMap, diagnostic: &Diagnostic, style: Style) -> Str
     }
     let mut group = Group::with_title(title);
     for excerpt in &excerpts {
-        group = group.element(excerpt.snippet());
+        // Not left to the snippet, which would count columns in the lines as they were cut.
+        group = group.element(excerpt.origin()).element(excerpt.snippet());
     }
     for hint in &diagnostic.hints {
         group = group.element(Level::HELP.message(printable(hint)));
@@ -192,9 +193,19 @@ impl<'a> Excerpt<'a> {
             }
         });
         Snippet::source(self.text.as_str())
-            .path(self.region.file.name())
             .line_start(self.region.first)
             .annotations(annotations)
+    }
+
+    /// `--> file:line:column` above the excerpt: where the first of its labels begins.
+    fn origin(&self) -> Origin<'_> {
+        let file = self.region.file;
+        let label = self.region.labels.iter().min_by_key(|(index, _)| index);
+        let start = label.map_or(0, |(_, label)| label.span.start);
+        let at = file.line_column(start);
+        Origin::path(file.name())
+            .line(at.line)
+            .char_column(at.column)
     }
 }
 

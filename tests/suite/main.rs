@@ -4,6 +4,7 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod parse;
 mod registry;
 #[path = "../support/mod.rs"]
 mod support;

@@ -69,22 +69,34 @@ fn check_one(keyword: Keyword, written: &GluedText, before: &[Flag]) -> Result<F
     let value = written.part((name_end + 1).min(text.len())..text.len());
     let on = match (kind, value.text()) {
         (FlagKind::Boolean, _) if name_end == text.len() => true,
-        (FlagKind::Boolean, "") => return Err(missing_value(name, written)),
+        (FlagKind::Boolean, "") => {
+            return Err(missing_value(
+                name,
+                written,
+                &format!("write `--{name}` or `--{name}=false`"),
+            ));
+        }
         (FlagKind::Boolean, value) if value.eq_ignore_ascii_case("true") => true,
         (FlagKind::Boolean, value) if value.eq_ignore_ascii_case("false") => false,
         (FlagKind::Boolean, other) => {
             let message = format!("expecting boolean value for flag --{name}, not: {other}");
             return Err(Diagnostic::error("bad-flag-value", message).at(value.whole(), ""));
         }
-        _ if name_end == text.len() => return Err(missing_value(name, written)),
+        _ if name_end == text.len() => {
+            return Err(missing_value(
+                name,
+                written,
+                &format!("write `--{name}=VALUE`, without blanks"),
+            ));
+        }
         _ => true,
     };
     Ok(Flag { name, value, on })
 }
 
-fn missing_value(name: &str, written: &GluedText) -> Diagnostic {
+fn missing_value(name: &str, written: &GluedText, hint: &str) -> Diagnostic {
     let message = format!("missing a value on flag: --{name}");
     Diagnostic::error("bad-flag-value", message)
         .at(written.whole(), "")
-        .hint(format!("write `--{name}=VALUE`, without blanks"))
+        .hint(hint)
 }

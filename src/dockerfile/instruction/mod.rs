@@ -54,6 +54,13 @@ struct Parts {
     escape: char,
 }
 
+/// Where the lines of an instruction end and the next statement begins; heredocs move both.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    end: usize,
+    next: usize,
+}
+
 /// Lowers the instruction on a logical line that ends at `end`. Heredocs are read from `next` on.
 pub(super) fn lower(
     file: &SourceFile,
@@ -68,37 +75,38 @@ pub(super) fn lower(
         arguments,
     } = line_parts(line, escape);
     let written = keyword.into_word();
-    let mut outcome = Outcome {
-        lowered: Err(unknown(&written)),
+    let mut ending = Ending { end, next };
+    let lowered = match Keyword::find(&written.text) {
+        None => Err(unknown(&written)),
+        Some(Keyword::Onbuild) => onbuild(file, &flags, &arguments, escape, &mut ending),
+        Some(keyword) => {
+            let mut parts = Parts {
+                keyword,
+                flags,
+                arguments,
+                json: None,
+                markers: Vec::new(),
+                heredocs: Vec::new(),
+                escape,
+            };
+            parts
+                .read_arguments(file, &mut ending)
+                .and_then(|()| parts.lower())
+        }
+    };
+    Outcome {
+        lowered: lowered.map_err(|diagnostic| {
+            // Without a place of its own it is about the whole instruction.
+            if diagnostic.labels.is_empty() {
+                diagnostic.at(line.whole(), "")
+            } else {
+                diagnostic
+            }
+        }),
         keyword: Spanned::new(written.text, written.span),
-        end,
-        next,
-    };
-    let Some(keyword) = Keyword::find(&outcome.keyword.value) else {
-        return outcome;
-    };
-    if keyword == Keyword::Onbuild {
-        return onbuild(file, &flags, &arguments, escape, outcome);
+        end: ending.end,
+        next: ending.next,
     }
-    let mut parts = Parts {
-        keyword,
-        flags,
-        arguments,
-        json: None,
-        markers: Vec::new(),
-        heredocs: Vec::new(),
-        escape,
-    };
-    outcome.lowered = match parts.read_arguments(file, &mut outcome) {
-        Ok(()) => parts.lower(),
-        Err(diagnostic) => Err(diagnostic),
-    };
-    if let Err(diagnostic) = &mut outcome.lowered
-        && diagnostic.labels.is_empty()
-    {
-        *diagnostic = diagnostic.clone().at(line.whole(), "");
-    }
-    outcome
 }
 
 fn unknown(written: &Word) -> Diagnostic {
@@ -109,11 +117,7 @@ fn unknown(written: &Word) -> Diagnostic {
 
 impl Parts {
     /// Finds out which form the arguments have, and reads the heredocs that they announce.
-    fn read_arguments(
-        &mut self,
-        file: &SourceFile,
-        outcome: &mut Outcome,
-    ) -> Result<(), Diagnostic> {
+    fn read_arguments(&mut self, file: &SourceFile, ending: &mut Ending) -> Result<(), Diagnostic> {
         use Keyword::{Add, Cmd, Copy, Entrypoint, Run, Shell, Volume};
         if matches!(
             self.keyword,
@@ -128,12 +132,12 @@ impl Parts {
         if self.markers.is_empty() {
             return Ok(());
         }
-        let bodies = heredoc::read(file, &self.arguments, &self.markers, outcome.next)
-            .inspect_err(|_| {
-                // Whatever follows is the body of the heredoc.
-                outcome.next = file.text().len();
-            })?;
-        (outcome.end, outcome.next) = (bodies.end, bodies.next);
+        let bodies = heredoc::read(file, &self.arguments, &self.markers, ending.next);
+        let bodies = bodies.inspect_err(|_| {
+            // Whatever follows is the body of the heredoc.
+            ending.next = file.text().len();
+        })?;
+        (ending.end, ending.next) = (bodies.end, bodies.next);
         self.heredocs = bodies.heredocs;
         Ok(())
     }
@@ -182,31 +186,14 @@ fn onbuild(
     flags: &[GluedText],
     arguments: &GluedText,
     escape: char,
-    mut outcome: Outcome,
-) -> Outcome {
-    let inner = match check_trigger(flags, arguments, escape) {
-        Ok(()) => lower(file, arguments, escape, outcome.end, outcome.next),
-        Err(diagnostic) => {
-            let place = outcome.keyword.span.to(arguments.whole());
-            outcome.lowered = Err(if diagnostic.labels.is_empty() {
-                diagnostic.at(place, "")
-            } else {
-                diagnostic
-            });
-            return outcome;
-        }
-    };
-    (outcome.end, outcome.next) = (inner.end, inner.next);
-    let kind = match inner.lowered {
-        Ok(Lowered::Other(kind)) => kind,
-        Ok(Lowered::From(_)) => {
-            outcome.lowered = Err(not_a_trigger("FROM").at(arguments.whole(), ""));
-            return outcome;
-        }
-        Err(diagnostic) => {
-            outcome.lowered = Err(diagnostic);
-            return outcome;
-        }
+    ending: &mut Ending,
+) -> Result<Lowered, Diagnostic> {
+    check_trigger(flags, arguments, escape)?;
+    let inner = lower(file, arguments, escape, ending.end, ending.next);
+    (ending.end, ending.next) = (inner.end, inner.next);
+    let kind = match inner.lowered? {
+        Lowered::Other(kind) => kind,
+        Lowered::From(_) => return Err(not_a_trigger("FROM").at(arguments.whole(), "")),
     };
     let mut text = arguments.text().to_owned();
     for heredoc in kind.heredocs() {
@@ -221,13 +208,12 @@ fn onbuild(
         comments: Vec::new(),
         kind,
     };
-    outcome.lowered = Ok(Lowered::Other(InstructionKind::Onbuild(
+    Ok(Lowered::Other(InstructionKind::Onbuild(
         OnbuildInstruction {
             text,
             inner: Box::new(instruction),
         },
-    )));
-    outcome
+    )))
 }
 
 /// Whether an instruction can be a trigger, as far as its keyword says.

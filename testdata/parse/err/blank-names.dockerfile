@@ -1,0 +1,4 @@
+FROM alpine
+ENV =a
+LABEL a=b =c
+ARG =

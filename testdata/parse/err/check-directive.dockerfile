@@ -1,0 +1,2 @@
+# check=skip=A;foo=bar
+FROM a

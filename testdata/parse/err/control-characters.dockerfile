@@ -1,0 +1,3 @@
+FROM a
+[31mRED
+R	X

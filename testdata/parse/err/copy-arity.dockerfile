@@ -1,0 +1,6 @@
+FROM alpine
+COPY a
+ADD
+COPY ["a"]
+ADD <<EOF
+EOF

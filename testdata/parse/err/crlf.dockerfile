@@ -1,0 +1,4 @@
+FROM alpine
+FOO a
+RUN <<EOF
+x

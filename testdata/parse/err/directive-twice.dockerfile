@@ -1,0 +1,5 @@
+# escape=`
+# ESCAPE=`
+# syntax=a
+# syntax=b
+FROM a

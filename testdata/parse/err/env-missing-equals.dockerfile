@@ -1,0 +1,4 @@
+FROM alpine
+ENV A=b c
+LABEL A=b \
+  "c d" E=f

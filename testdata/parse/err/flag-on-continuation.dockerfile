@@ -1,0 +1,4 @@
+FROM alpine
+RUN --network=none \
+    --mount=type=cache,target=/x,uid=y \
+    make

@@ -1,0 +1,4 @@
+FROM alpine
+COPY <<A <<B /x/
+B
+A

@@ -1,0 +1,3 @@
+FROM alpine
+RUN --mount='type=bind,"target=/x' a
+RUN --mount= a

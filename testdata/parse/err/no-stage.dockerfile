@@ -1,0 +1,5 @@
+# x
+ARG A
+RUN a \
+  b
+COPY a b

@@ -1,0 +1,2 @@
+FROM alpine
+RUN Ã¼ echo ÿ

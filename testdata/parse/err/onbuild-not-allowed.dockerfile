@@ -1,0 +1,3 @@
+FROM alpine
+ONBUILD FROM a
+ONBUILD maintainer x

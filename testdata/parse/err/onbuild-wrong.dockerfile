@@ -1,0 +1,5 @@
+FROM alpine
+ONBUILD COPY a
+ONBUILD FOO
+ONBUILD RUN \
+  --x a

@@ -1,0 +1,6 @@
+# escape=x
+FROM
+RUN --mont=x a
+COPY a
+ENV A
+EXPOSE

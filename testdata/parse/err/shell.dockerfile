@@ -1,0 +1,4 @@
+FROM alpine
+SHELL /bin/sh -c
+SHELL []
+SHELL

@@ -1,0 +1,2 @@
+FROM alpine
+LABEL größe="1" schön="ja" ähm 日本=x

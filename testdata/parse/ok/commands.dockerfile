@@ -1,0 +1,9 @@
+FROM alpine
+CMD
+CMD []
+CMD echo "a" $b
+CMD ["a", "b\u00e9\\"]
+ENTRYPOINT []
+ENTRYPOINT ["a"]
+ENTRYPOINT a
+SHELL ["/bin/bash", "-c"]

@@ -1,0 +1,8 @@
+FROM alpine
+RUN a \
+
+  b \
+  
+
+  c
+RUN d

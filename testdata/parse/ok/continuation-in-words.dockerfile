@@ -1,0 +1,6 @@
+FROM alpine
+COPY a\
+b \
+  c /d
+ENV A=x\
+y B=z

@@ -1,0 +1,10 @@
+FROM alpine
+RUN a \
+    b\
+c\   
+ d \	
+ e
+RUN a \\
+RUN a \\\
+RUN a\ \
+  b

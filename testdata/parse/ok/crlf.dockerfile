@@ -1,0 +1,9 @@
+# escape=`
+FROM alpine
+RUN a `
+  b
+COPY <<EOF /x
+one
+two
+EOF
+CMD ["a"]

@@ -1,0 +1,5 @@
+# other=1
+# escape=`
+FROM alpine
+RUN a \
+  b`

@@ -1,0 +1,8 @@
+# escape=`
+FROM windows
+COPY a C:\b\
+RUN dir c:\ `
+  `
+  # comment \ `
+  /s
+ENV A=a` b B="`"" C=\d

@@ -1,0 +1,2 @@
+FROM alpine
+EXPOSE 80/tcp 443 8000-8010/UDP $PORTS "a b"

@@ -1,0 +1,8 @@
+FROM alpine
+RUN --network=none \
+  cat \
+  # comment
+  <<EOF
+body
+EOF
+RUN b

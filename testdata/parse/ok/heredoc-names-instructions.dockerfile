@@ -1,0 +1,8 @@
+FROM alpine
+COPY <<FROM /x
+RUN a
+# c
+\
+
+FROM
+RUN b

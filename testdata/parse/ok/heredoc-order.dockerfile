@@ -1,0 +1,6 @@
+FROM alpine
+COPY <<X <<Y /d/
+Y
+X
+X
+Y

@@ -1,0 +1,4 @@
+from a AS b
+From b as C
+run x
+EnTrYpOiNt x

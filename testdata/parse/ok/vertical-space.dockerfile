@@ -1,0 +1,5 @@
+FROM alpine
+RUNa
+RUN	bc
+ENV A=b C=d
+COPY a b c

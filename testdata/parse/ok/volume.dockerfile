@@ -1,0 +1,4 @@
+FROM alpine
+VOLUME /a /b
+VOLUME ["/c d", " /e "]
+VOLUME ['/f']

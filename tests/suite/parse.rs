@@ -1,0 +1,226 @@
+//! The corpora of the front end: Dockerfiles beside what they must become.
+//!
+//! `testdata/parse/ok/*.dockerfile` beside `.ast`, the tree and any warnings; `testdata/parse/err/*.dockerfile` beside
+//! `.diag`, the rendered diagnostics. `UPDATE_EXPECT=1` writes the expectations; a missing one is a failure.
+//! `fuzz/corpus/*` is what fuzzing starts from: here it is only replayed.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use builder::dockerfile::{Parsed, dump, parse};
+use builder::source::{Diagnostic, SourceFile, SourceMap, Style, render};
+use proptest::prelude::*;
+
+#[path = "../../fuzz/src/lib.rs"]
+mod fuzz;
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// The files of a folder with an ending, sorted; at least `least` of them.
+fn files(name: &str, ending: &str, least: usize) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder(name))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = entries
+        .filter(|path| path.to_string_lossy().ends_with(ending))
+        .collect();
+    files.sort();
+    assert!(
+        files.len() >= least,
+        "{name} has only {} files",
+        files.len()
+    );
+    files
+}
+
+/// Compares with the expectation beside `input`, or writes it.
+fn compare(input: &Path, ending: &str, actual: &str) -> Result<(), String> {
+    let path = input.with_extension(ending);
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&path, actual).unwrap();
+        return Ok(());
+    }
+    match fs::read_to_string(&path) {
+        Ok(expected) if expected == actual => Ok(()),
+        Ok(expected) => Err(format!(
+            "{}:\n--- expected\n{expected}--- actual\n{actual}",
+            path.display()
+        )),
+        Err(error) => Err(format!(
+            "{}: {error}; UPDATE_EXPECT=1 writes it",
+            path.display()
+        )),
+    }
+}
+
+fn report(failures: &[String]) {
+    assert!(
+        failures.is_empty(),
+        "{} cases differ:\n\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
+
+/// Reads a case; errors of reading are rendered as they would be shown.
+fn read(input: &Path) -> (SourceMap, Result<SourceFile, String>) {
+    let mut sources = SourceMap::new();
+    let file = sources.add("Dockerfile", fs::read(input).unwrap());
+    (sources, file.map_err(|error| format!("error: {error}\n")))
+}
+
+fn render_all(sources: &SourceMap, diagnostics: &[Diagnostic]) -> String {
+    let mut text = String::new();
+    for diagnostic in diagnostics {
+        writeln!(text, "{}", render(sources, diagnostic, Style::default())).unwrap();
+    }
+    text
+}
+
+#[test]
+fn accepted_files_become_their_trees() {
+    let mut failures = Vec::new();
+    for input in files("testdata/parse/ok", ".dockerfile", 40) {
+        let (sources, file) = read(&input);
+        let file = file.unwrap();
+        let Parsed {
+            dockerfile,
+            diagnostics,
+        } = parse(&file);
+        let warnings = render_all(&sources, &diagnostics);
+        let Some(dockerfile) = dockerfile else {
+            failures.push(format!("{}: refused\n{warnings}", input.display()));
+            continue;
+        };
+        failures.extend(
+            compare(
+                &input,
+                "ast",
+                &format!("{}{warnings}", dump(&dockerfile, &file)),
+            )
+            .err(),
+        );
+    }
+    report(&failures);
+}
+
+#[test]
+fn refused_files_say_why() {
+    let mut failures = Vec::new();
+    for input in files("testdata/parse/err", ".dockerfile", 40) {
+        let (sources, file) = read(&input);
+        let actual = match file {
+            Err(error) => error,
+            Ok(file) => {
+                let parsed = parse(&file);
+                if parsed.dockerfile.is_some() {
+                    failures.push(format!("{}: accepted", input.display()));
+                    continue;
+                }
+                render_all(&sources, &parsed.diagnostics)
+            }
+        };
+        failures.extend(compare(&input, "diag", &actual).err());
+    }
+    report(&failures);
+}
+
+#[test]
+fn what_fuzzing_found_stays_found() {
+    for input in files("fuzz/corpus/parse", "", 5) {
+        fuzz::parse(&fs::read(input).unwrap());
+    }
+    for input in files("fuzz/corpus/word", "", 5) {
+        fuzz::word(&fs::read(input).unwrap());
+    }
+}
+
+/// A text of the pieces that Dockerfiles are made of, in any order.
+fn dockerfile_like() -> impl Strategy<Value = String> {
+    let pieces = prop::sample::select(vec![
+        "FROM",
+        "RUN",
+        "COPY",
+        "ADD",
+        "ENV",
+        "LABEL",
+        "ARG",
+        "ONBUILD",
+        "HEALTHCHECK",
+        "SHELL",
+        "EXPOSE",
+        "VOLUME",
+        "from",
+        "As",
+        "CMD",
+        "NONE",
+        " ",
+        " ",
+        "  ",
+        "\t",
+        "\n",
+        "\n",
+        "\r\n",
+        "\r",
+        "\\\n",
+        "\\ \n",
+        "`\n",
+        "\\",
+        "`",
+        "\\\\\n",
+        "#",
+        "# x\n",
+        "# escape=`\n",
+        "# syntax=x\n",
+        "# check=skip=all\n",
+        "--mount=",
+        "--from=a",
+        "--link",
+        "--",
+        "type=cache",
+        ",",
+        "target=/x",
+        "=",
+        "a",
+        "b=c",
+        "<<EOF",
+        "<<-'E'",
+        "EOF",
+        "E",
+        "<<",
+        "[",
+        "]",
+        "\"",
+        "'",
+        "$",
+        "${x:-",
+        "}",
+        "é",
+        "\u{feff}",
+        "\u{2028}",
+        "\0",
+    ]);
+    prop::collection::vec(pieces, 0..60).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_parsed_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fuzz::parse(&bytes);
+    }
+
+    #[test]
+    fn any_pieces_are_parsed_or_refused(text in dockerfile_like()) {
+        fuzz::parse(text.as_bytes());
+        fuzz::word(text.as_bytes());
+    }
+
+    #[test]
+    fn any_stage_is_parsed_or_refused(text in dockerfile_like()) {
+        fuzz::parse(format!("FROM scratch\n{text}").as_bytes());
+        fuzz::parse(format!("FROM scratch\nRUN {text}").as_bytes());
+    }
+}
