@@ -207,7 +207,12 @@ fn standard_input_is_empty_and_signals_are_default() {
         return;
     }
     assert_eq!(Step::new("cat; echo end").output(), "end\n");
-    let signals = Step::new("grep -E '^Sig(Blk|Ign)' /proc/self/status").output();
+    // Without a shell, which ignores one itself.
+    let mut step = Step::new("");
+    step.spec.argv = ["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]
+        .map(str::to_owned)
+        .to_vec();
+    let signals = step.output();
     assert_eq!(
         signals,
         "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"
@@ -625,7 +630,6 @@ fn background_processes_end_with_the_command() {
     ));
     assert_eq!(step.output(), "started\n");
     assert_eq!(processes_with(marker), 0);
-    assert!(started.elapsed() < Duration::from_secs(90_000));
     assert_eq!(step.changed(), [""; 0]);
 }
 
@@ -838,8 +842,9 @@ fn kernel_paths_are_masked_or_read_only() {
     }
     let command = "for f in keys timer_list kcore; do [ ! -e /proc/$f ] || [ -c /proc/$f ] || echo $f; done; \
         for d in /sys/firmware /proc/acpi /proc/scsi; do [ ! -e $d ] || ls -A $d; done; \
-        for f in /proc/sys/kernel/hostname /proc/sysrq-trigger /proc/irq/x /sys/kernel/x /sys/fs/cgroup/x; do \
-        [ ! -e ${f%/*} ] || [ ${f%/*} = /proc ] || (echo 1 > $f) 2>&1 | grep -v 'Read-only file system'; done; true";
+        for d in /proc/bus /proc/fs /proc/irq /proc/sys /sys /sys/fs/cgroup; do \
+        [ ! -e $d ] || grep -q \" $d [a-z0-9]* ro,\" /proc/mounts || echo $d; done; \
+        (echo 1 > /proc/sys/kernel/hostname) 2>/dev/null && echo written; true";
     assert_eq!(Step::new(command).output(), "");
 }
 
@@ -896,7 +901,7 @@ fn the_command_has_three_descriptors_and_sees_no_processes_of_the_machine() {
     }
     // The fourth is that of `ls` itself. The processes: our PID 1, the shell, `ls` and `wc`.
     let step = Step::new(
-        "ls /proc/self/fd | wc -l; ls -d /proc/[0-9]* | wc -l; cat /proc/1/cmdline; cat /proc/1/environ 2>&1 | wc -c; ls /proc/1/fd /proc/1/cwd/",
+        "ls /proc/self/fd | wc -l; ls -d /proc/[0-9]* | wc -l; cat /proc/1/cmdline; cat /proc/1/environ; ls /proc/1/cwd/",
     );
     let (result, output) = step.run();
     assert_ne!(result.unwrap().exit, Exit::Code(0));

@@ -1,6 +1,7 @@
 //! From the spec to the list of operations.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::super::{
     FileContent, IdMaps, Mount, MountKind, Network, SandboxSpec, Security, SpecProblem,
@@ -11,11 +12,14 @@ use super::{
     SingleIds,
 };
 
-/// Computes what the child does for a spec.
+/// Computes what the child does for a spec; `scaffold` is a layer that goes below all others.
 ///
 /// # Errors
 /// What is wrong with the spec itself.
-pub(in crate::sandbox) fn compile(spec: &SandboxSpec) -> Result<Program, SpecProblem> {
+pub(in crate::sandbox) fn compile(
+    spec: &SandboxSpec,
+    scaffold: Option<&Path>,
+) -> Result<Program, SpecProblem> {
     check_strings(spec)?;
     let user = spec.id_maps.as_ref().map(single_ids).transpose()?;
     let user_namespace = user.is_some();
@@ -31,6 +35,7 @@ pub(in crate::sandbox) fn compile(spec: &SandboxSpec) -> Result<Program, SpecPro
     }
     setup.push(SetupOp::Root(Overlay::of_root(
         &spec.rootfs,
+        scaffold,
         user_namespace,
     )));
     let choices = Choices {
@@ -240,6 +245,10 @@ mod tests {
     use super::super::super::{IdMap, OverlayView, Ulimit};
     use super::*;
 
+    fn compile(spec: &SandboxSpec) -> Result<Program, SpecProblem> {
+        super::compile(spec, None)
+    }
+
     fn spec() -> SandboxSpec {
         let rootfs = OverlayView {
             lower: vec!["/layers/b".into(), "/layers/a".into()],
@@ -332,6 +341,17 @@ mod tests {
             })
         };
         assert!(replaced("/m") && replaced("/dev/shm"));
+    }
+
+    #[test]
+    fn the_scaffold_is_the_bottom_layer() {
+        let program = super::compile(&spec(), Some(Path::new("/scaffold"))).unwrap();
+        let lower = program.setup.iter().find_map(|op| match op {
+            SetupOp::Root(overlay) => Some(overlay.lower.clone()),
+            _ => None,
+        });
+        let paths = ["/layers/b", "/layers/a", "/scaffold"].map(std::path::PathBuf::from);
+        assert_eq!(lower.unwrap(), paths);
     }
 
     #[test]
