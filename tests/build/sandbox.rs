@@ -1,18 +1,20 @@
 //! The native sandbox against the real kernel: each test runs a few commands of a static busybox in it.
 #![expect(
     clippy::disallowed_methods,
-    reason = "tests make and look at plain files"
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests make and look at plain files, and say why they do not run"
 )]
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use builder::sandbox::{
-    Cancel, Exit, FileContent, LimitedResource, Mount, MountKind, NativeRunner, Network,
-    OverlayView, RunOutcome, SandboxError, SandboxSpec, Security, StepRunner as _, Ulimit,
+    Cancel, Exit, FileContent, IdMap, IdMaps, LimitedResource, Mount, MountKind, NativeRunner,
+    Network, OverlayView, RunOutcome, SandboxError, SandboxSpec, Security, StepRunner as _, Ulimit,
     UpperDirectories, User,
 };
 use builder::sys::probe;
@@ -623,7 +625,6 @@ fn background_processes_end_with_the_command() {
     if !possible() {
         return;
     }
-    let started = Instant::now();
     let marker = "97531";
     let step = Step::new(&format!(
         "(sleep {marker}; echo late > /late) & (busybox setsid sleep {marker} &) ; echo started"
@@ -995,4 +996,52 @@ fn nothing_is_left_in_the_machines_mounts() {
         "{mounts}"
     );
     fs::remove_dir_all(step.path("work")).unwrap();
+}
+
+#[test]
+fn a_scaffold_saves_making_mount_points() {
+    if !possible() {
+        return;
+    }
+    let mut step = Step::new("cat /etc/hosts; echo x > /etc/made; ls / | busybox tr '\\n' ' '");
+    step.spec.hosts = Some(b"127.0.0.1 localhost\n".to_vec());
+    let scaffold = step.path("scaffold");
+    let runner = runner().with_scaffold(&scaffold).unwrap();
+    let mut output = Vec::new();
+    let outcome = runner.run(
+        &step.spec,
+        &mut |bytes| output.extend_from_slice(bytes),
+        &Cancel::new(),
+    );
+    assert_eq!(outcome.unwrap().exit, Exit::Code(0));
+    assert_eq!(output, b"127.0.0.1 localhost\nbin dev etc proc sys tmp ");
+    assert_eq!(step.changed(), ["/etc", "/etc/made"]);
+    assert_eq!(fs::read(scaffold.join("etc/hosts")).unwrap(), b"");
+}
+
+#[test]
+fn a_user_namespace_of_one_user_runs_a_step() {
+    if !possible() {
+        return;
+    }
+    let command = "id -u; cat /proc/self/uid_map | busybox awk '{print $1, $3}'; echo x > /dev/null; test -c /dev/zero; \
+        ls /sys/class/net > /dev/null; hostname; cat /run/secrets/token; echo made > /made; busybox rm /etc/gone";
+    let step = Step::new(command).with_mount("/run/secrets/token", secret(b"s3cret\n", 0o400));
+    fs::write(step.path("base/etc/gone"), "").unwrap();
+    let mut step = step;
+    let id = |outside| IdMap {
+        inside: 0,
+        outside,
+        count: 1,
+    };
+    let (uid, gid) = (
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getegid().as_raw(),
+    );
+    step.spec.id_maps = Some(IdMaps {
+        uids: vec![id(uid)],
+        gids: vec![id(gid)],
+    });
+    assert_eq!(step.output(), "0\n0 1\nbuildkitsandbox\ns3cret\n");
+    assert_eq!(step.changed(), ["/etc", "/etc/gone", "/made"]);
 }
