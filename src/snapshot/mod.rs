@@ -1,7 +1,7 @@
 //! Mountable file-system states for RUN: overlays of layer directories.
 //!
-//! A committed state is a list of layer directories, which the store knows. What is here is the active one: the pair of
-//! directories that a step writes to. What becomes of its content is the business of `layer` and `store`.
+//! A committed state is a list of layer directories, which the store knows. What is here is the start of the next one: the
+//! directories that a step writes to. What becomes of their content is the business of `layer` and `store`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,64 +9,34 @@ use rustix::fs::{CWD, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 
 use crate::fsio::{self, Context as _};
 
-/// The upper and work directories of a step; removed with all their content when dropped.
-#[derive(Debug)]
-pub struct ActiveSnapshot {
-    folder: PathBuf,
-    upper: PathBuf,
-    work: PathBuf,
-}
-
-impl ActiveSnapshot {
-    /// Makes an empty one in `folder`, which must not exist yet, on top of `lower` (topmost first).
-    ///
-    /// The root directory of an overlay is its upper directory, so that one gets mode, owner and time of the topmost layer's.
-    ///
-    /// # Errors
-    /// When the folders cannot be made.
-    pub fn create(folder: impl Into<PathBuf>, lower: &[PathBuf]) -> fsio::Result<Self> {
-        let folder = folder.into();
-        fsio::create_dir(&folder)?;
-        let snapshot = Self {
-            upper: folder.join("upper"),
-            work: folder.join("work"),
-            folder,
-        };
-        fsio::create_dir(&snapshot.upper)?;
-        fsio::create_dir(&snapshot.work)?;
-        match lower.first() {
-            Some(top) => copy_attributes(top, &snapshot.upper)?,
-            None => fsio::set_mode(&snapshot.upper, 0o755)?,
-        }
-        Ok(snapshot)
-    }
-
-    /// Where the changes are.
-    #[must_use]
-    pub fn upper(&self) -> &Path {
-        &self.upper
-    }
-
+/// The directories that a step writes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Active {
+    /// Where the changes go.
+    pub upper: PathBuf,
     /// The overlay's scratch directory; for one mount only.
-    #[must_use]
-    pub fn work(&self) -> &Path {
-        &self.work
-    }
-
-    /// Moves the changes to `path`, which must not exist yet and has to be on the same file system. They are not synced.
-    ///
-    /// # Errors
-    /// When they cannot be moved; then they are gone.
-    pub fn keep(self, path: impl AsRef<Path>) -> fsio::Result<()> {
-        fsio::rename(&self.upper, path)
-    }
+    pub work: PathBuf,
 }
 
-impl Drop for ActiveSnapshot {
-    fn drop(&mut self) {
-        // What cannot be removed now is removed by the next clean-up of the store.
-        let _unused = fsio::remove_tree(&self.folder);
+/// Makes the directories for a step on top of `lower` (topmost first), in the empty directory `folder`.
+///
+/// The root directory of an overlay is its upper directory, so that one gets mode, owner and time of the topmost layer's.
+///
+/// # Errors
+/// When they cannot be made.
+pub fn prepare(folder: &Path, lower: &[PathBuf]) -> fsio::Result<Active> {
+    let active = Active {
+        upper: folder.join("upper"),
+        work: folder.join("work"),
+    };
+    fsio::create_dir(&active.upper)?;
+    fsio::create_dir(&active.work)?;
+    match lower.first() {
+        Some(top) => copy_attributes(top, &active.upper)?,
+        // Everybody may enter it, whatever the builder's umask is.
+        None => fsio::set_mode(&active.upper, 0o755)?,
     }
+    Ok(active)
 }
 
 fn copy_attributes(from: &Path, to: &Path) -> fsio::Result<()> {
@@ -105,14 +75,13 @@ mod tests {
     #[test]
     fn the_root_looks_like_the_topmost_layers() {
         let scratch = tempfile::tempdir().unwrap();
-        let layer = scratch.path().join("layer");
+        let [layer, step] = ["layer", "step"].map(|name| scratch.path().join(name));
         fsio::create_dir(&layer).unwrap();
+        fsio::create_dir(&step).unwrap();
         fsio::set_mode(&layer, 0o1711).unwrap();
-        let snapshot =
-            ActiveSnapshot::create(scratch.path().join("step"), std::slice::from_ref(&layer))
-                .unwrap();
+        let active = prepare(&step, std::slice::from_ref(&layer)).unwrap();
         let (made, model) = (
-            fsio::metadata(snapshot.upper()).unwrap(),
+            fsio::metadata(active.upper).unwrap(),
             fsio::metadata(&layer).unwrap(),
         );
         assert_eq!(
@@ -123,21 +92,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_stays_and_the_rest_goes() {
+    fn a_root_without_layers_is_open_to_all() {
         let scratch = tempfile::tempdir().unwrap();
-        let step = scratch.path().join("step");
-        let snapshot = ActiveSnapshot::create(&step, &[]).unwrap();
-        fsio::create(snapshot.upper().join("made")).unwrap();
-        snapshot.keep(scratch.path().join("kept")).unwrap();
-        assert_eq!(fsio::read_dir_sorted(scratch.path()).unwrap(), ["kept"]);
-        assert_eq!(
-            fsio::read_dir_sorted(scratch.path().join("kept")).unwrap(),
-            ["made"]
-        );
-
-        drop(ActiveSnapshot::create(&step, &[]).unwrap());
-        assert_eq!(fsio::read_dir_sorted(scratch.path()).unwrap(), ["kept"]);
-        let _first = ActiveSnapshot::create(&step, &[]).unwrap();
-        assert!(ActiveSnapshot::create(&step, &[]).is_err());
+        let active = prepare(scratch.path(), &[]).unwrap();
+        assert_eq!(fsio::metadata(active.upper).unwrap().mode() & 0o7777, 0o755);
+        assert!(fsio::read_dir_sorted(active.work).unwrap().is_empty());
+        assert!(prepare(scratch.path(), &[]).is_err());
     }
 }

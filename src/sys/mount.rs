@@ -262,12 +262,9 @@ mod tests {
 
     /// Runs `test` on a thread with mounts of its own, which vanish with it.
     fn with_own_mounts(test: impl FnOnce() + Send) {
-        if let Err(obstacle) = crate::sys::probe::kernel().check() {
-            assert!(
-                option_env!("CI").is_none(),
-                "cannot test mounts: {obstacle}"
-            );
-            println!("not tested: {obstacle}");
+        if !crate::sys::probe::kernel().may_mount {
+            assert!(option_env!("CI").is_none(), "CI has to let tests mount");
+            println!("not tested: this process may not mount");
             return;
         }
         std::thread::scope(|scope| {

@@ -5,6 +5,8 @@
 
 mod compile;
 mod kernel_paths;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
