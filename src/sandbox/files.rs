@@ -1,76 +1,80 @@
-//! Files that a step sees instead of the image's: `/etc/hosts` and `/etc/resolv.conf`.
+//! The content of `/etc/hosts` and `/etc/resolv.conf` that a step sees; both belong to the build, not to the image.
 
 use std::net::IpAddr;
 
 use super::Network;
 use crate::fsio;
 
-/// Resolvers for a machine that names none that a step could reach.
-const PUBLIC_RESOLVERS: [&str; 4] = [
-    "8.8.8.8",
-    "8.8.4.4",
-    "2001:4860:4860::8888",
-    "2001:4860:4860::8844",
-];
-/// Where systemd-resolved keeps the list behind its stub.
-const BEHIND_THE_STUB: &str = "/run/systemd/resolve/resolv.conf";
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// Content of `/etc/hosts` for a host name, with additional names and their addresses.
+/// Where systemd-resolved writes the resolvers that it forwards to.
+const SYSTEMD_RESOLV_CONF: &str = "/run/systemd/resolve/resolv.conf";
+
+/// The address at which systemd-resolved answers, reachable on the machine only.
+const SYSTEMD_STUB: &str = "127.0.0.53";
+
+/// The resolvers when the machine has none that a step could reach.
+const FALLBACK_RESOLVERS: &str = "\
+nameserver 8.8.8.8
+nameserver 8.8.4.4
+nameserver 2001:4860:4860::8888
+nameserver 2001:4860:4860::8844
+";
+
+/// Content of `/etc/hosts`: the local names, then additional names with their addresses, in their order.
 #[must_use]
 pub fn hosts(hostname: &str, additional: &[(String, String)]) -> Vec<u8> {
-    let mut text = format!("127.0.0.1\tlocalhost {hostname}\n");
-    text.push_str("::1\tlocalhost ip6-localhost ip6-loopback\n");
-    text.push_str("fe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n");
+    let mut text = format!(
+        "127.0.0.1\tlocalhost {hostname}\n\
+         ::1\tlocalhost ip6-localhost ip6-loopback\n\
+         fe00::0\tip6-localnet\n\
+         ff00::0\tip6-mcastprefix\n\
+         ff02::1\tip6-allnodes\n\
+         ff02::2\tip6-allrouters\n"
+    );
     for (name, address) in additional {
         text.push_str(&format!("{address}\t{name}\n"));
     }
     text.into_bytes()
 }
 
-/// Content of `/etc/resolv.conf` on this machine for a step with this network.
+/// Content of `/etc/resolv.conf` on this machine for a step with this network. A machine whose file cannot be read is one
+/// without resolvers.
 #[must_use]
 pub fn host_resolv_conf(network: Network) -> Vec<u8> {
-    let read = |path| {
-        fsio::read(path)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
-    };
-    let own = read("/etc/resolv.conf");
-    let stub = own
-        .lines()
-        .filter_map(resolver)
-        .eq(std::iter::once("127.0.0.53"));
-    let text = if stub { read(BEHIND_THE_STUB) } else { own };
-    resolv_conf(&text, network)
-}
-
-/// What a step is told of a machine's resolvers. On the host's network all of them can be reached; elsewhere those on
-/// loopback cannot.
-#[must_use]
-pub fn resolv_conf(of_host: &str, network: Network) -> Vec<u8> {
-    let reachable = |line: &&str| match resolver(line) {
-        Some(address) => {
-            network == Network::Host || address.parse::<IpAddr>().is_ok_and(|ip| !ip.is_loopback())
-        }
-        None => true,
-    };
-    let mut lines: Vec<String> = of_host
-        .lines()
-        .filter(reachable)
-        .map(str::to_owned)
-        .collect();
-    if !lines.iter().any(|line| resolver(line).is_some()) {
-        lines.extend(
-            PUBLIC_RESOLVERS
-                .iter()
-                .map(|address| format!("nameserver {address}")),
+    let read = |path| fsio::read(path).unwrap_or_default();
+    let machine = read(RESOLV_CONF);
+    let machine = String::from_utf8_lossy(&machine);
+    if network != Network::Host && resolvers(&machine).eq([SYSTEMD_STUB]) {
+        return resolv_conf(
+            &String::from_utf8_lossy(&read(SYSTEMD_RESOLV_CONF)),
+            network,
         );
     }
-    let mut text = lines.join("\n");
-    text.push('\n');
+    resolv_conf(&machine, network)
+}
+
+/// Content of `/etc/resolv.conf` from the text of the machine's: on the machine's network as it is, else without resolvers
+/// that only the machine itself reaches. There is always a resolver.
+#[must_use]
+pub fn resolv_conf(of_machine: &str, network: Network) -> Vec<u8> {
+    let keep = |line: &&str| network == Network::Host || !resolver(line).is_some_and(is_loopback);
+    let mut text = String::with_capacity(of_machine.len());
+    for line in of_machine.lines().filter(keep) {
+        text.push_str(line);
+        text.push('\n');
+    }
+    if resolvers(&text).next().is_none() {
+        text.push_str(FALLBACK_RESOLVERS);
+    }
     text.into_bytes()
 }
 
+fn resolvers(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(resolver)
+}
+
+/// The address in a `nameserver` line.
 fn resolver(line: &str) -> Option<&str> {
     let mut words = line.split_whitespace();
     (words.next() == Some("nameserver"))
@@ -78,25 +82,66 @@ fn resolver(line: &str) -> Option<&str> {
         .flatten()
 }
 
+fn is_loopback(address: &str) -> bool {
+    let address = address.split('%').next().unwrap_or_default();
+    address
+        .parse()
+        .is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn resolvers_that_cannot_be_reached_are_left_out() {
-        let of_host = "search a.b\nnameserver 127.0.0.1\nnameserver 10.0.0.1\n";
-        assert_eq!(resolv_conf(of_host, Network::Host), of_host.as_bytes());
-        assert_eq!(
-            resolv_conf(of_host, Network::None),
-            b"search a.b\nnameserver 10.0.0.1\n"
-        );
-        let text = String::from_utf8(resolv_conf("nameserver ::1\n", Network::None)).unwrap();
-        assert!(text.starts_with("nameserver 8.8.8.8\n"));
+    fn hosts_has_the_local_names_then_the_extra_ones() {
+        let extra = [
+            ("db".to_owned(), "10.0.0.7".to_owned()),
+            ("v6".to_owned(), "fd00::1".to_owned()),
+        ];
+        let text = String::from_utf8(hosts("box", &extra)).unwrap();
+        assert!(text.starts_with("127.0.0.1\tlocalhost box\n::1\tlocalhost "));
+        assert!(text.ends_with("ip6-allrouters\n10.0.0.7\tdb\nfd00::1\tv6\n"));
     }
 
     #[test]
-    fn hosts_name_the_step_and_what_was_added() {
-        let text = String::from_utf8(hosts("h", &[("db".into(), "10.1.2.3".into())])).unwrap();
-        assert!(text.starts_with("127.0.0.1\tlocalhost h\n") && text.ends_with("10.1.2.3\tdb\n"));
+    fn only_reachable_resolvers_stay() {
+        let cases = [
+            (
+                "search x\nnameserver 10.0.0.2\n",
+                Network::None,
+                "search x\nnameserver 10.0.0.2\n".to_owned(),
+            ),
+            (
+                "nameserver 127.0.0.1\nnameserver ::1\nnameserver 1.1.1.1",
+                Network::None,
+                "nameserver 1.1.1.1\n".to_owned(),
+            ),
+            (
+                "nameserver 127.0.0.53\noptions edns0\n",
+                Network::Host,
+                "nameserver 127.0.0.53\noptions edns0\n".to_owned(),
+            ),
+            (
+                "nameserver 127.0.0.53\noptions edns0\n",
+                Network::None,
+                format!("options edns0\n{FALLBACK_RESOLVERS}"),
+            ),
+            ("", Network::Host, FALLBACK_RESOLVERS.to_owned()),
+            (
+                "# nameserver 1.2.3.4\n",
+                Network::None,
+                format!("# nameserver 1.2.3.4\n{FALLBACK_RESOLVERS}"),
+            ),
+            (
+                "nameserver fe80::1%eth0\n",
+                Network::None,
+                "nameserver fe80::1%eth0\n".to_owned(),
+            ),
+        ];
+        for (machine, network, expected) in cases {
+            let text = String::from_utf8(resolv_conf(machine, network)).unwrap();
+            assert_eq!(text, expected, "{machine}");
+        }
     }
 }

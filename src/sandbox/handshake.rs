@@ -57,7 +57,7 @@ pub(super) fn send(socket: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
 /// Receives one message; for the side that has nothing else to wait for.
 pub(super) fn receive<T: DeserializeOwned>(descriptor: BorrowedFd<'_>) -> Result<T> {
     let mut incoming = Incoming::default();
-    let mut buffer = vec![0; 64 * 1024];
+    let mut buffer = [0; 4096];
     loop {
         let length = retry_on_intr(|| rustix::io::read(descriptor, &mut buffer))?;
         if length == 0 {

@@ -14,6 +14,7 @@ mod outcome;
 mod parent;
 mod setup;
 mod spec;
+mod talk;
 
 pub use cancel::Cancel;
 pub use error::{ExecFailure, ExecProblem, Operation, SandboxError, SetupFailure, SpecProblem};

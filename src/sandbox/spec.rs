@@ -279,6 +279,22 @@ pub struct IdMaps {
     pub gids: Vec<IdMap>,
 }
 
+impl IdMaps {
+    /// Root inside is the user and the group that run the builder; there is nobody else.
+    #[must_use]
+    pub fn current_user() -> Self {
+        let only = |outside| IdMap {
+            inside: 0,
+            outside,
+            count: 1,
+        };
+        Self {
+            uids: vec![only(rustix::process::geteuid().as_raw())],
+            gids: vec![only(rustix::process::getegid().as_raw())],
+        }
+    }
+}
+
 /// A run of ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMap {

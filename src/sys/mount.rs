@@ -111,6 +111,13 @@ pub fn path_descriptor(path: &Path) -> Result<OwnedFd> {
     rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// What is the same for every overlay: attributes of layers that would refer to other places are neither made nor followed.
+const FIXED_OPTIONS: [(&str, &str); 3] = [
+    ("redirect_dir", "nofollow"),
+    ("metacopy", "off"),
+    ("index", "off"),
+];
+
 /// The directories of an overlay, open. The kernel is told descriptors, not paths: there is no limit on their length, and
 /// `/proc/mounts` inside shows nothing of the machine.
 #[derive(Debug)]
@@ -184,8 +191,8 @@ impl OverlayDirectories {
             fsconfig_set_string(context, "upperdir", magic_link(upper))?;
             fsconfig_set_string(context, "workdir", magic_link(work))?;
         }
-        for key in ["redirect_dir", "metacopy", "index"] {
-            fsconfig_set_string(context, key, "off")?;
+        for (key, value) in FIXED_OPTIONS {
+            fsconfig_set_string(context, key, value)?;
         }
         if self.upper.is_some() && volatile {
             fsconfig_set_flag(context, "volatile")?;
@@ -206,7 +213,8 @@ impl OverlayDirectories {
     /// # Errors
     /// What the kernel answered; `TOOBIG` for more layers than fit.
     pub fn mount_classic(&self, target: BorrowedFd<'_>, user_namespace: bool) -> Result<()> {
-        let mut options = String::from("redirect_dir=off,metacopy=off,index=off");
+        let fixed = FIXED_OPTIONS.map(|(key, value)| format!("{key}={value}"));
+        let mut options = fixed.join(",");
         if user_namespace {
             options.push_str(",userxattr");
         }
@@ -240,4 +248,90 @@ impl OverlayDirectories {
 
 fn magic_link(descriptor: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", descriptor.as_raw_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use rustix::mount::MountPropagationFlags;
+    use rustix::thread::UnshareFlags;
+
+    use super::*;
+    use crate::fsio;
+
+    /// Runs `test` on a thread with mounts of its own, which vanish with it.
+    fn with_own_mounts(test: impl FnOnce() + Send) {
+        if !crate::sys::probe::kernel().may_mount {
+            assert!(option_env!("CI").is_none(), "CI has to let tests mount");
+            println!("not tested: this process may not mount");
+            return;
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                crate::sys::process::unshare_namespaces(UnshareFlags::NEWNS | UnshareFlags::FS)
+                    .unwrap();
+                let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+                rustix::mount::mount_change("/", private).unwrap();
+                test();
+            });
+        });
+    }
+
+    #[test]
+    fn both_ways_of_making_an_overlay_show_the_same() {
+        with_own_mounts(|| {
+            for classic in [false, true] {
+                let scratch = tempfile::tempdir().unwrap();
+                let path = |name: &str| scratch.path().join(name);
+                for name in ["a", "b", "upper", "work", "place"] {
+                    fsio::create_dir(path(name)).unwrap();
+                }
+                symlink("a", path("a/which")).unwrap();
+                symlink("b", path("b/which")).unwrap();
+                symlink("b", path("b/only")).unwrap();
+                let lower = [path("b"), path("a")];
+                let directories =
+                    OverlayDirectories::open(&lower, Some((&path("upper"), &path("work"))))
+                        .unwrap();
+                let place = path_descriptor(&path("place")).unwrap();
+                if classic {
+                    directories.mount_classic(place.as_fd(), false).unwrap();
+                } else {
+                    attach(directories.create(false).unwrap().as_fd(), place.as_fd()).unwrap();
+                }
+                assert_eq!(
+                    fsio::read_link(path("place/which")).unwrap().to_str(),
+                    Some("b")
+                );
+                fsio::remove_file(path("place/only")).unwrap();
+                fsio::create_dir(path("place/made")).unwrap();
+                assert_eq!(
+                    fsio::read_dir_sorted(path("upper")).unwrap(),
+                    ["made", "only"]
+                );
+                rustix::mount::unmount(path("place"), rustix::mount::UnmountFlags::DETACH).unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn too_many_layers_for_the_classic_way_are_an_error() {
+        let scratch = tempfile::tempdir().unwrap();
+        let lower = vec![scratch.path().to_owned(); 300];
+        let directories = OverlayDirectories::open(&lower, None).unwrap();
+        let place = path_descriptor(scratch.path()).unwrap();
+        assert_eq!(
+            directories.mount_classic(place.as_fd(), false).unwrap_err(),
+            Errno::TOOBIG
+        );
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_named() {
+        let gone = PathBuf::from("/no/such/layer");
+        let (path, errno) =
+            OverlayDirectories::open(std::slice::from_ref(&gone), None).unwrap_err();
+        assert_eq!((path, errno), (gone, Errno::NOENT));
+    }
 }

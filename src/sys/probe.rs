@@ -21,16 +21,22 @@ pub struct Kernel {
     pub mount_descriptors: bool,
 }
 
+/// How a step can be run, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rung {
+    /// As root, with all users and all rights to give.
+    Root,
+    /// In a user namespace whose only user is the builder's own.
+    OneUser,
+}
+
 /// Why no step can run on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
     /// Neither rights nor user namespaces.
     #[error("a RUN needs root or user namespaces, and this process has neither")]
     NoRights,
-    /// Not root.
-    #[error("a RUN needs root")]
-    NotRoot,
-    /// Root in a container that may not mount.
+    /// Root in a container that may neither mount nor make user namespaces.
     #[error(
         "a RUN needs the right to mount, which this container lacks (run it with `--privileged`)"
     )]
@@ -63,31 +69,23 @@ pub fn kernel() -> Kernel {
 }
 
 impl Kernel {
-    /// What keeps a step from running as root without a user namespace.
+    /// The best way to run a step. A setting that this does not know (a security module, a filter of system calls) can still
+    /// forbid it; the step's failure says so then.
     ///
     /// # Errors
-    /// The first obstacle.
-    pub fn check(&self) -> Result<(), Obstacle> {
-        match self {
-            Self {
-                may_mount: false,
-                euid: 0,
-                ..
-            } => Err(Obstacle::MayNotMount),
-            Self {
-                may_mount: false,
-                user_namespaces: false,
-                ..
-            } => Err(Obstacle::NoRights),
-            Self {
-                may_mount: false, ..
-            } => Err(Obstacle::NotRoot),
-            Self {
-                mount_descriptors: false,
-                ..
-            } => Err(Obstacle::OldKernel),
-            Self { overlay: false, .. } => Err(Obstacle::NoOverlay),
-            _ => Ok(()),
+    /// The first obstacle to all of them.
+    pub fn rung(&self) -> Result<Rung, Obstacle> {
+        if !self.mount_descriptors {
+            return Err(Obstacle::OldKernel);
+        }
+        if !self.overlay {
+            return Err(Obstacle::NoOverlay);
+        }
+        match (self.may_mount, self.user_namespaces, self.euid) {
+            (true, _, _) => Ok(Rung::Root),
+            (false, true, _) => Ok(Rung::OneUser),
+            (false, false, 0) => Err(Obstacle::MayNotMount),
+            (false, false, _) => Err(Obstacle::NoRights),
         }
     }
 }
@@ -119,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn obstacles_are_named_in_order() {
+    fn the_best_way_or_the_first_obstacle_is_named() {
         let all = Kernel {
             euid: 0,
             may_mount: true,
@@ -133,15 +131,23 @@ mod tests {
             ..all
         };
         let cases = [
-            (all, Ok(())),
+            (all, Ok(Rung::Root)),
+            (user, Ok(Rung::OneUser)),
             (
                 Kernel {
                     may_mount: false,
                     ..all
                 },
+                Ok(Rung::OneUser),
+            ),
+            (
+                Kernel {
+                    may_mount: false,
+                    user_namespaces: false,
+                    ..all
+                },
                 Err(Obstacle::MayNotMount),
             ),
-            (user, Err(Obstacle::NotRoot)),
             (
                 Kernel {
                     user_namespaces: false,
@@ -152,7 +158,7 @@ mod tests {
             (
                 Kernel {
                     overlay: false,
-                    ..all
+                    ..user
                 },
                 Err(Obstacle::NoOverlay),
             ),
@@ -165,7 +171,7 @@ mod tests {
             ),
         ];
         for (kernel, expected) in cases {
-            assert_eq!(kernel.check(), expected);
+            assert_eq!(kernel.rung(), expected);
         }
     }
 

@@ -7,7 +7,7 @@ use std::ptr;
 use std::time::Duration;
 
 use rustix::io::{Errno, Result};
-use rustix::process::Pid;
+use rustix::process::{Pid, Uid};
 use rustix::thread::UnshareFlags;
 
 /// Evidence that the process has one thread, which makes forking it safe. Stays where it was made.
@@ -101,6 +101,17 @@ pub fn redirect(source: BorrowedFd<'_>, standard: Standard) -> Result<()> {
         return Err(last_errno());
     }
     Ok(())
+}
+
+/// Makes a user the owner of whatever standard output is: a pipe can be opened again (`/dev/stdout`) by its owner only.
+///
+/// # Errors
+/// What the kernel answered: `INVAL` for a user that the namespace does not have.
+pub fn give_output_to(user: Uid) -> Result<()> {
+    // SAFETY: needed because standard output has no owner to borrow from. It holds because a program's first three descriptors
+    // stay open to its end: they are replaced (`redirect`), never closed.
+    let output = unsafe { BorrowedFd::borrow_raw(Standard::Output as RawFd) };
+    rustix::fs::fchown(output, Some(user), None)
 }
 
 /// Marks all descriptors from `first` on as not for the next program.

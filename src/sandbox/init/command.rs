@@ -48,7 +48,7 @@ fn become_user(command: &Command) -> Result<(), SetupFailure> {
     unix::setsid().map_err(failed(Operation::Detach, ""))?;
     process::close_on_exec_from(3).map_err(failed(Operation::CloseDescriptors, ""))?;
     // Whoever the user is may open /dev/stdout again. An id that the namespace does not have cannot own it, nor matter.
-    let _unused = rustix::fs::fchown(std::io::stdout(), Some(unix::Uid::from_raw(uid)), None);
+    let _unused = process::give_output_to(unix::Uid::from_raw(uid));
     for limit in &command.limits {
         let value = Rlimit {
             current: limit.soft,

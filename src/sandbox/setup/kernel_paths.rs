@@ -26,6 +26,12 @@ pub(super) const READ_ONLY: [&str; 5] = [
     "/proc/sysrq-trigger",
 ];
 
+/// Folders that every root file system needs as mount points.
+pub(in crate::sandbox) const SCAFFOLD_FOLDERS: [&str; 4] = ["dev", "etc", "proc", "sys"];
+
+/// Files that every root file system needs as mount points.
+pub(in crate::sandbox) const SCAFFOLD_FILES: [&str; 2] = ["etc/hosts", "etc/resolv.conf"];
+
 const DEVICES: [(&str, u32, u32); 6] = [
     ("full", 1, 7),
     ("null", 1, 3),

@@ -5,9 +5,11 @@
 
 mod compile;
 mod kernel_paths;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,7 @@ use super::spec::path_bytes;
 use super::{Environment, FileContent, IdMap, OverlayView, Ulimit, UpperDirectories, User};
 
 pub(super) use compile::compile;
+pub(super) use kernel_paths::{SCAFFOLD_FILES, SCAFFOLD_FOLDERS};
 
 /// Everything the child is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -113,10 +116,12 @@ pub(super) struct Overlay {
 }
 
 impl Overlay {
-    fn of_root(view: &OverlayView, user_namespace: bool) -> Self {
+    fn of_root(view: &OverlayView, scaffold: Option<&Path>, user_namespace: bool) -> Self {
         let (upper, work) = (view.upper.clone(), view.work.clone());
+        let mut lower = view.lower.clone();
+        lower.extend(scaffold.map(Path::to_owned));
         Self {
-            lower: view.lower.clone(),
+            lower,
             writable: Some(UpperDirectories { upper, work }),
             user_namespace,
         }
