@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use super::super::error::StepError;
 use super::super::state::{LayerHandle, State};
 use super::draft::Draft;
-use super::run::upper_directories;
 use super::tree::{self, Content, Selected, Tree};
 use super::write::write_layer_as;
 use super::{Inputs, Worker};
@@ -15,6 +14,7 @@ use crate::layer::{Privileges, Stack};
 use crate::oci::{Digest, Hasher};
 use crate::plan::{RunMount, RunStep, Sharing, TreeSource};
 use crate::sandbox::{FileContent, Mount, MountKind, UpperDirectories};
+use crate::snapshot::{self, Active};
 use crate::store::{Lock, Scratch, StepRecord};
 
 /// What the mounts of one RUN come to. Dropped when the step has ended.
@@ -113,7 +113,9 @@ fn bind(
     };
     let lower = worker.layers.directories(&state)?;
     let writable = if writable {
-        let (upper, work) = upper_directories(scratch, name)?;
+        let folder = scratch.path().join(name);
+        fsio::create_dir(&folder)?;
+        let Active { upper, work } = snapshot::prepare(&folder, None)?;
         Some(UpperDirectories { upper, work })
     } else {
         None

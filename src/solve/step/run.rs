@@ -1,7 +1,5 @@
 //! RUN: the state as an overlay, the command in its sandbox, and what it changed as a layer.
 
-use std::path::PathBuf;
-
 use super::super::driver::Reporter;
 use super::super::environment::RunSettings;
 use super::super::error::StepError;
@@ -15,7 +13,8 @@ use crate::plan::{NetworkMode, RunStep};
 use crate::sandbox::{
     DEFAULT_SHM_SIZE, Environment, Network, OverlayView, SandboxSpec, Security, files,
 };
-use crate::store::{LayerForm, NewLayer, Scratch};
+use crate::snapshot::{self, Active};
+use crate::store::{LayerForm, NewLayer};
 
 /// Where a CA bundle is seen, and the variables that programs look it up by.
 const CA_BUNDLE: &str = "/run/builder/ca-certificates.crt";
@@ -38,13 +37,11 @@ pub(super) fn execute(
     let store = worker.environment.store;
     let lower = worker.layers.directories(&inputs.below)?;
     let scratch = store.scratch()?;
-    let (upper, work) = upper_directories(&scratch, "root")?;
     let stack = worker.layers.stack(&inputs.below)?;
-    if let Some(root) = stack.lookup("") {
-        // What is here before the step is not the step's change.
-        fsio::set_owner(&upper, root.entry.uid, root.entry.gid)?;
-        fsio::set_mode(&upper, root.entry.mode)?;
-    }
+    let folder = scratch.path().join("root");
+    fsio::create_dir(&folder)?;
+    let root = stack.lookup("").map(|found| found.entry);
+    let Active { upper, work } = snapshot::prepare(&folder, root)?;
     let mounts = mounts::prepare(worker, run, inputs, &scratch)?;
     let spec = spec(
         worker,
@@ -97,21 +94,6 @@ pub(super) fn execute(
         form,
     })?;
     Ok(Made { layer })
-}
-
-/// Two empty directories that make an overlay writable.
-pub(super) fn upper_directories(
-    scratch: &Scratch,
-    name: &str,
-) -> Result<(PathBuf, PathBuf), StepError> {
-    let folder = scratch.path().join(name);
-    fsio::create_dir(&folder)?;
-    let (upper, work) = (folder.join("upper"), folder.join("work"));
-    fsio::create_dir(&upper)?;
-    fsio::create_dir(&work)?;
-    // The root directory of the step is this one: everybody may enter it, whatever the builder's umask is.
-    fsio::set_mode(&upper, 0o755)?;
-    Ok((upper, work))
 }
 
 fn spec(
