@@ -42,7 +42,7 @@ pub enum BuildError {
     #[error(transparent)]
     Ignore(#[from] IgnoreError),
     /// A base image cannot be had.
-    #[error("{name}: {source}")]
+    #[error("{source}")]
     Base {
         /// The image as asked for.
         name: String,
@@ -166,6 +166,7 @@ impl BuildError {
                     .into_iter()
                     .map(|hint| hint.to_string())
                     .collect();
+                hints.extend(similar_image(name));
                 hints.push(format!(
                     "a stand-in can be given with `--build-context {name}=oci-layout://FOLDER`"
                 ));
@@ -192,6 +193,41 @@ fn step_hints(error: &StepError, disk: &dyn Fn(&fsio::Error) -> Vec<String>) -> 
         StepError::Disk(error) | StepError::Store(StoreError::Disk(error)) => disk(error),
         _ => Vec::new(),
     }
+}
+
+/// Images that many Dockerfiles start from, for "did you mean".
+const COMMON_IMAGES: [&str; 20] = [
+    "alpine",
+    "amazonlinux",
+    "archlinux",
+    "busybox",
+    "centos",
+    "debian",
+    "eclipse-temurin",
+    "fedora",
+    "golang",
+    "httpd",
+    "mysql",
+    "nginx",
+    "node",
+    "openjdk",
+    "php",
+    "postgres",
+    "python",
+    "redis",
+    "rust",
+    "ubuntu",
+];
+
+fn similar_image(name: &str) -> Option<String> {
+    let repository = name.split([':', '@']).next().unwrap_or_default();
+    let close = COMMON_IMAGES
+        .iter()
+        .map(|common| (strsim::levenshtein(common, repository), common))
+        .min()?;
+    (1..=2)
+        .contains(&close.0)
+        .then(|| format!("did you mean `{}`?", close.1))
 }
 
 /// How an image is called in messages.

@@ -2,12 +2,12 @@
 //!
 //! Threads send a closed set of [`Message`]s; only the coordinator touches the queue and the sink, so nothing here needs
 //! a lock. A step is started when its inputs have run and fewer than `jobs` steps are running. The first failure
-//! cancels the rest and is the one reported. Results become durable behind the scenes ([`Publisher`]): a step that
+//! cancels the rest and is the one reported. Records are filed by a thread of their own, and a step that
 //! depends on another one does not wait for the disk.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::environment::Environment;
 use super::error::{SolveError, StepError};
@@ -96,8 +96,11 @@ pub fn solve(
         let mut coordinator = Coordinator::new(plan, environment, bases, sink, first_vertex);
         let result = coordinator.run(scope, &worker, &publish);
         drop(publish);
-        // What failed to become durable is only missing from the cache; the build itself has its layers.
-        if let Ok(Err(error)) = publisher.join() {
+        // What could not be written is only missing from the cache; the build itself has its layers.
+        let filed = publisher
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if let Err(error) = filed.and_then(|()| environment.store.settle(&coordinator.layers())) {
             coordinator.warn(format!("the cache could not be written: {error}"));
         }
         result
@@ -172,11 +175,8 @@ impl<'p, 's> Coordinator<'p, 's> {
         match self.failure.take() {
             Some(failure) => Err(failure),
             None if self.queue.is_finished() => Ok(Solution {
-                bases: std::mem::take(&mut self.bases),
-                steps: std::mem::take(&mut self.results)
-                    .into_iter()
-                    .flatten()
-                    .collect(),
+                bases: self.bases.clone(),
+                steps: self.results.iter().flatten().cloned().collect(),
             }),
             // Only an interrupt before the first step gets here.
             None => Err(SolveError {
@@ -310,6 +310,23 @@ impl<'p, 's> Coordinator<'p, 's> {
         }
     }
 
+    /// Every layer that is there now.
+    fn layers(&self) -> Vec<Digest> {
+        let bases = self
+            .bases
+            .iter()
+            .flat_map(|base| &base.layers)
+            .map(|layer| layer.diff_id);
+        bases
+            .chain(
+                self.results
+                    .iter()
+                    .flatten()
+                    .map(|result| result.layer.diff_id),
+            )
+            .collect()
+    }
+
     fn warn(&mut self, message: String) {
         self.sink.emit(BuildEvent::Warning { message });
     }
@@ -345,32 +362,36 @@ pub(super) struct Publication {
     pub(super) lock: Option<Lock>,
 }
 
-/// Syncs layers, then writes the records that point to them; many at once where they come fast.
+/// How long finished layers may wait before the disk is made to have them.
+const SETTLE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Files records as steps finish. A record may come before the disk has its layer: until the layer is settled it counts
+/// for nothing after a power cut. Settling is slow and disturbs running steps, so it is done now and then, and by
+/// whoever gives the result a name.
 fn publish_all(store: &Store, publications: &Receiver<Publication>) -> Result<(), StoreError> {
     let mut result = Ok(());
-    while let Ok(first) = publications.recv() {
-        let batch: Vec<Publication> = std::iter::once(first)
-            .chain(publications.try_iter())
-            .collect();
-        let diff_ids: Vec<Digest> = batch
-            .iter()
-            .map(|publication| publication.record.diff_id)
-            .collect();
-        let written = store.settle(&diff_ids).and_then(|()| {
-            batch.iter().try_for_each(|publication| {
-                store.put_step(&publication.record)?;
-                if let Some(quick) = publication.quick {
-                    store.put_alias(quick, publication.record.key)?;
-                }
-                store.put_slot(publication.place, publication.record.key)
-            })
-        });
-        if written.is_err() {
-            result = written;
-        }
-        batch
-            .into_iter()
-            .for_each(|publication| drop(publication.lock));
+    let mut unsettled = Vec::new();
+    let mut settled = Instant::now();
+    while let Ok(publication) = publications.recv() {
+        let written = file(store, &publication);
+        unsettled.push(publication.record.diff_id);
+        // Only now may another process look for the record instead of doing the same.
+        drop(publication.lock);
+        let settling = if settled.elapsed() > SETTLE_INTERVAL {
+            settled = Instant::now();
+            store.settle(&std::mem::take(&mut unsettled))
+        } else {
+            Ok(())
+        };
+        result = result.and(written).and(settling);
     }
     result
+}
+
+fn file(store: &Store, publication: &Publication) -> Result<(), StoreError> {
+    store.put_step(&publication.record)?;
+    if let Some(quick) = publication.quick {
+        store.put_alias(quick, publication.record.key)?;
+    }
+    store.put_slot(publication.place, publication.record.key)
 }

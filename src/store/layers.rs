@@ -1,7 +1,7 @@
 //! Layers on disk: a table of contents always, other representations when somebody made them.
 //!
 //! A layer gets its names at once when it is made, so that the next step can use it, and is *settled* when the disk has
-//! it: [`Store::settle`] syncs, and only then may a step record point to it. Until then a file `unsettled` in it names
+//! it: [`Store::settle`] syncs. Records may point to it before; until then a file `unsettled` in it names
 //! the boot of the kernel that holds the rest in memory. A layer that is unsettled from another boot may be torn by a
 //! power cut, and is absent.
 
@@ -93,7 +93,7 @@ impl Store {
         if !self.has_layer(layer.diff_id) {
             self.forget_layer(layer.diff_id);
             fsio::create_dir_all(&folder)?;
-            fsio::write_atomic(&folder.join("unsettled"), &self.boot, Durability::Cached)?;
+            self.mark_unsettled(layer.diff_id)?;
         }
         match layer.form {
             LayerForm::Directory(from) => self.add_directory(layer.diff_id, None, from)?,
@@ -120,6 +120,7 @@ impl Store {
         chain: Option<Digest>,
         from: &Path,
     ) -> Result<(), StoreError> {
+        self.mark_unsettled(diff_id)?;
         let target = self.directory_path(diff_id, chain);
         match fsio::rename(from, &target) {
             Err(error) if fsio::symlink_metadata(&target).is_err() => Err(error.into()),
@@ -132,7 +133,17 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn add_tar(&self, diff_id: Digest, from: &Path) -> Result<(), StoreError> {
+        self.mark_unsettled(diff_id)?;
         Ok(fsio::rename(from, self.paths.layer(diff_id).join("tar"))?)
+    }
+
+    /// What is added to a layer is not on the disk yet.
+    fn mark_unsettled(&self, diff_id: Digest) -> Result<(), StoreError> {
+        let marker = self.paths.layer(diff_id).join("unsettled");
+        if fsio::symlink_metadata(&marker).is_err() {
+            fsio::write_atomic(&marker, &self.boot, Durability::Cached)?;
+        }
+        Ok(())
     }
 
     /// Makes sure that the disk has everything published so far, and settles these layers.
