@@ -103,6 +103,7 @@ impl<'a> Lowering<'a> {
         options: &'a PlanOptions,
         resolved: &'a ResolvedBases,
     ) -> Result<Self, Failure> {
+        check_frontend(dockerfile, options)?;
         let mut warnings = Warnings::new();
         let target = reach::target(dockerfile, options)?;
         let target_name = reach::name_of(&dockerfile.stages[target]).cloned();
@@ -499,6 +500,41 @@ impl<'a> Lowering<'a> {
         let trigger = if place.trigger { "ONBUILD " } else { "" };
         format!("[{stage}{position:>width$}/{count}] {trigger}{text}")
     }
+}
+
+/// `# syntax=` is a version gate and never a download: the language of the reference frontend is what is built in.
+fn check_frontend(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<(), Failure> {
+    let directive = dockerfile.directives.syntax.as_ref();
+    let given = options
+        .build_args
+        .get("BUILDKIT_SYNTAX")
+        .map(String::as_str);
+    let Some(text) = given.or(directive.map(|syntax| syntax.value.as_str())) else {
+        return Ok(());
+    };
+    let image = text.split_whitespace().next().unwrap_or_default();
+    let repository = image.split(['@']).next().unwrap_or_default();
+    let repository = repository
+        .rsplit_once(':')
+        .map_or(repository, |(name, _)| name);
+    let repository = repository.strip_prefix("docker.io/").unwrap_or(repository);
+    if matches!(
+        repository,
+        "" | "docker/dockerfile" | "docker/dockerfile-upstream" | "dockerfile.v0"
+    ) {
+        return Ok(());
+    }
+    let span = directive
+        .filter(|_| given.is_none())
+        .map(|syntax| syntax.span);
+    let message =
+        format!("unknown frontend `{image}`: only the language of `docker/dockerfile` is built in");
+    let failure = Diagnostic::error("frontend", message)
+        .hint("frontends are never downloaded; remove the `# syntax=` line if the file needs none");
+    Err(Box::new(match span {
+        Some(span) => failure.at(span, ""),
+        None => failure,
+    }))
 }
 
 fn onbuild_texts(stage: &Stage) -> Vec<String> {

@@ -134,6 +134,10 @@ fn wrong_references() {
             "cannot copy from stage \"b\", it needs to be defined before current stage \"a\"",
         ),
         ("FROM scratch\nCOPY --from=7 / /\n", "invalid stage index 7"),
+        (
+            "# syntax=foo/bar:1\nFROM scratch\n",
+            "unknown frontend `foo/bar:1`",
+        ),
         ("FROM $X\n", "base name ($X) should not be blank"),
         ("FROM a:b:c\n", "failed to parse stage name \"a:b:c\""),
         ("FROM scratch\nSTOPSIGNAL FOO\n", "invalid signal: FOO"),

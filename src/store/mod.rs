@@ -88,6 +88,7 @@ impl Store {
             )?;
         }
         scratch::remove_leftovers(&paths)?;
+        scratch::remove_stale_locks(&paths)?;
         let workplace = scratch::Workplace::open(&paths)?;
         let boot = fsio::read("/proc/sys/kernel/random/boot_id")?;
         Ok(Self {

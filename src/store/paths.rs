@@ -98,10 +98,12 @@ impl Paths {
         self.root.join("mounts").join(escape(id))
     }
 
+    pub(super) fn locks(&self) -> PathBuf {
+        self.root.join("locks")
+    }
+
     pub(super) fn lock(&self, kind: &str, digest: Digest) -> PathBuf {
-        self.root
-            .join("locks")
-            .join(format!("{kind}-{}", digest.hex()))
+        self.locks().join(format!("{kind}-{}", digest.hex()))
     }
 
     pub(super) fn tmp(&self) -> PathBuf {

@@ -90,6 +90,15 @@ pub(super) fn remove_leftovers(paths: &Paths) -> fsio::Result<()> {
     Ok(())
 }
 
+/// Removes the files of locks that nobody holds: a process that was killed leaves the file, though not the lock.
+pub(super) fn remove_stale_locks(paths: &Paths) -> fsio::Result<()> {
+    for name in fsio::read_dir_sorted(paths.locks())? {
+        // Whoever waits for it notices that the file went away, and makes it anew.
+        drop(Lock::try_acquire(&paths.locks().join(name)));
+    }
+    Ok(())
+}
+
 fn is_young(folder: &Path) -> bool {
     let age = fsio::symlink_metadata(folder)
         .ok()
@@ -114,5 +123,12 @@ mod tests {
         assert_eq!(fsio::read_dir_sorted(paths.tmp()).unwrap().len(), 1);
         drop((scratch, alive));
         assert!(fsio::read_dir_sorted(paths.tmp()).unwrap().is_empty());
+
+        fsio::create_dir_all(paths.locks()).unwrap();
+        let held = Lock::acquire(&paths.locks().join("held")).unwrap();
+        std::fs::write(paths.locks().join("stale"), "").unwrap();
+        remove_stale_locks(&paths).unwrap();
+        assert_eq!(fsio::read_dir_sorted(paths.locks()).unwrap(), ["held"]);
+        drop(held);
     }
 }
