@@ -28,7 +28,7 @@ pub enum Category {
 pub enum BuildError {
     /// The Dockerfile cannot be read.
     #[error("failed to read dockerfile: {0}")]
-    ReadDockerfile(fsio::Error),
+    ReadDockerfile(#[source] fsio::Error),
     /// The Dockerfile is no text.
     #[error("failed to read dockerfile: {0}")]
     Text(#[from] SourceError),
@@ -140,17 +140,17 @@ impl BuildError {
     /// What to try.
     #[must_use]
     pub fn hints(&self) -> Vec<String> {
-        let disk = |error: &fsio::Error| {
-            if error.is_no_space() {
-                vec![
-                    "the disk is full: free some space, or put the store elsewhere with `--root`"
-                        .to_owned(),
-                ]
-            } else if error.is_permission() {
+        if fsio::is_no_space(self) {
+            return vec![
+                "the disk is full: free some space, or put the store elsewhere with `--root`"
+                    .to_owned(),
+            ];
+        }
+        let disk = |error: &fsio::Error| match error.is_permission() {
+            true => {
                 vec!["check the permissions, or put the store elsewhere with `--root`".to_owned()]
-            } else {
-                Vec::new()
             }
+            false => Vec::new(),
         };
         match self {
             Self::ReadDockerfile(error) if error.is_not_found() => {

@@ -100,7 +100,7 @@ impl<'s> Vertices<'s> {
             },
             Err(error) => BuildEvent::Failed {
                 id,
-                message: error.to_string(),
+                message: fsio::with_causes(error),
                 millis,
             },
         });

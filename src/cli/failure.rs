@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use crate::build::{BuildError, Category, Sources};
+use crate::fsio;
 use crate::source::{Diagnostic, Style, render};
 use crate::ui::{Console, FailedStep, report};
 
@@ -80,13 +81,14 @@ impl Failure {
             }
             other => match other.span() {
                 Some(span) => {
-                    let diagnostic = Diagnostic::error("build", other.to_string()).at(span, "");
+                    let diagnostic =
+                        Diagnostic::error("build", fsio::with_causes(other)).at(span, "");
                     render(&sources.map, &diagnostic, style)
                 }
                 None => String::new(),
             },
         };
-        let text = error.to_string();
+        let text = fsio::with_causes(error);
         // An excerpt opens with the error itself.
         let line = excerpt.is_empty().then_some(text.as_str());
         let failure = report::Failure {

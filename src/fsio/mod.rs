@@ -56,15 +56,6 @@ impl Error {
         )
     }
 
-    /// Whether the device or quota is full.
-    #[must_use]
-    pub fn is_no_space(&self) -> bool {
-        matches!(
-            self.source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-        )
-    }
-
     /// Whether permission was refused.
     #[must_use]
     pub fn is_permission(&self) -> bool {
@@ -79,6 +70,44 @@ fn reason(error: &io::Error) -> String {
         Some(end) => text[..end].to_lowercase(),
         None => text,
     }
+}
+
+/// An error with all its causes in one line, each said once.
+#[must_use]
+pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = match error.downcast_ref::<io::Error>() {
+            Some(error) => reason(error),
+            None => error.to_string(),
+        };
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Whether a full disk or quota is behind an error.
+#[must_use]
+pub fn is_no_space(error: &(dyn std::error::Error + 'static)) -> bool {
+    let full = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    };
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(full) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Adds the operation and the path to an `io::Result`.
@@ -231,5 +260,20 @@ mod tests {
             "cannot open `/no/such/file`: no such file or directory"
         );
         assert!(error.is_not_found());
+    }
+
+    #[test]
+    fn causes_are_said_once_and_a_full_disk_is_found_behind_them() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot copy")]
+        struct Outer(#[source] Error);
+        let full = Error::new("write", "/x", io::Error::from_raw_os_error(28));
+        let error = Outer(full);
+        assert_eq!(
+            with_causes(&error),
+            "cannot copy: cannot write `/x`: no space left on device"
+        );
+        assert!(is_no_space(&error));
+        assert!(!is_no_space(&open("/no/such/file").unwrap_err()));
     }
 }

@@ -290,7 +290,7 @@ impl<'p, 's> Coordinator<'p, 's> {
         } else {
             self.sink.emit(BuildEvent::Failed {
                 id,
-                message: error.to_string(),
+                message: crate::fsio::with_causes(&error),
                 millis,
             });
         }

@@ -73,7 +73,7 @@ pub enum StepError {
     Layer(#[from] LayerError),
     /// The changes of a RUN could not be read.
     #[error("cannot read what the step changed: {0}")]
-    Changes(layer::Error),
+    Changes(#[source] layer::Error),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -132,6 +132,9 @@ impl StepError {
     /// Whether the machine is at fault rather than the Dockerfile: a full disk, a registry, a kernel feature.
     #[must_use]
     pub fn is_environment(&self) -> bool {
+        if fsio::is_no_space(self) {
+            return true;
+        }
         match self {
             Self::Sandbox { source, .. } => {
                 source.exit_code().is_none() && !matches!(source, SandboxError::TimedOut { .. })

@@ -14,6 +14,8 @@ pub enum MissReason {
     NoCache,
     /// The very same step was built, but its result is gone or damaged.
     Lost,
+    /// Another kind of instruction was at this place.
+    Replaced,
     /// These ingredients differ.
     Changed(Vec<IngredientChange>),
     /// The state below is another one, and nothing else.
@@ -44,6 +46,9 @@ impl MissReason {
         if old == new {
             return Self::Lost;
         }
+        if old.get("operation") != new.get("operation") {
+            return Self::Replaced;
+        }
         let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         let differs = |name: &&&String| old.get(**name) != new.get(**name);
         let changed: Vec<IngredientChange> = names
@@ -72,6 +77,7 @@ impl fmt::Display for MissReason {
             Self::NoCache => f.write_str("--no-cache"),
             Self::Lost => f.write_str("built before, but its result is no longer in the store"),
             Self::InputChanged => f.write_str("what is below it changed"),
+            Self::Replaced => f.write_str("another instruction was here before"),
             Self::Changed(changes) => {
                 let texts: Vec<String> = changes.iter().take(3).map(ToString::to_string).collect();
                 f.write_str(&texts.join("; "))?;

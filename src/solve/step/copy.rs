@@ -21,7 +21,7 @@ use crate::plan::{CopySource, CopyStep, StepId};
 pub enum CopyError {
     /// A source that the context does not have.
     #[error("failed to calculate checksum: {0}")]
-    Lookup(LookupError),
+    Lookup(#[source] LookupError),
     /// A source that a stage or image does not have.
     #[error("failed to calculate checksum: \"/{}\": not found", path.display())]
     NotFound {
@@ -56,16 +56,16 @@ pub enum CopyError {
     },
     /// Links that lead nowhere on the way to the destination.
     #[error("cannot resolve the destination: {0}")]
-    Destination(layer::ResolveError),
+    Destination(#[source] layer::ResolveError),
     /// There is no context to copy from.
     #[error("there is no build context to copy from")]
     NoContext,
     /// An archive that cannot be unpacked.
     #[error("cannot unpack: {0}")]
-    Archive(layer::Error),
+    Archive(#[source] layer::Error),
     /// What was copied could not be written, or changed while it was read.
     #[error("cannot copy: {0}")]
-    Write(layer::Error),
+    Write(#[source] layer::Error),
 }
 
 fn shown(path: &Path) -> String {
