@@ -61,14 +61,18 @@ impl NativeRunner {
         let folder = folder.into();
         for name in setup::SCAFFOLD_FOLDERS {
             let path = folder.join(name);
-            fsio::create_dir_all(&path)?;
-            // A command sees these where its image has none, whatever the builder's umask is.
-            fsio::set_mode(&path, 0o755)?;
+            if fsio::symlink_metadata(&path).is_err() {
+                fsio::create_dir_all(&path)?;
+                // A command sees these where its image has none, whatever the builder's umask is.
+                fsio::set_mode(&path, 0o755)?;
+            }
         }
         for name in setup::SCAFFOLD_FILES {
             let path = folder.join(name);
-            fsio::create(&path)?;
-            fsio::set_mode(&path, 0o644)?;
+            if fsio::symlink_metadata(&path).is_err() {
+                fsio::create(&path)?;
+                fsio::set_mode(&path, 0o644)?;
+            }
         }
         self.scaffold = Some(folder);
         Ok(self)

@@ -135,6 +135,12 @@ impl Store {
         self.paths.context_index(identity)
     }
 
+    /// Where the mount points below every root file system are kept.
+    #[must_use]
+    pub fn scaffold(&self) -> PathBuf {
+        self.paths.scaffold()
+    }
+
     /// Where the content of a cache mount is kept.
     #[must_use]
     pub fn cache_mount(&self, id: &str) -> PathBuf {

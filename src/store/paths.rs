@@ -16,6 +16,7 @@
 //!     images/<escaped name>           record: image name → config and layers
 //!     contexts/abcd…                  stat index of one context root
 //!     mounts/<escaped id>/            `RUN --mount=type=cache` directories
+//!     scaffold/                         mount points below every RUN's root file system
 //!     locks/<kind>-abcd…              held while a step or a blob is being made
 //!     tmp/<pid>-<n>/                  work of a running process; `lock` in it is held while the process lives
 //! ```
@@ -96,6 +97,10 @@ impl Paths {
 
     pub(super) fn cache_mount(&self, id: &str) -> PathBuf {
         self.root.join("mounts").join(escape(id))
+    }
+
+    pub(super) fn scaffold(&self) -> PathBuf {
+        self.root.join("scaffold")
     }
 
     pub(super) fn locks(&self) -> PathBuf {

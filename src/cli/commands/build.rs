@@ -29,7 +29,9 @@ pub(in crate::cli) fn run(
         client: client.clone(),
         pull: request.pull,
     };
-    let runner = NativeRunner::new();
+    let runner = NativeRunner::new()
+        .with_scaffold(store.scaffold())
+        .map_err(Failure::environment)?;
     let tools = Tools {
         store,
         resolver: &resolver,
