@@ -271,3 +271,66 @@ fn no_stage(place: Span, file: &SourceFile) -> Diagnostic {
         )
         .hint("begin the stage with `FROM IMAGE` above this line")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::FileId;
+
+    fn trigger(text: &str) -> Result<Instruction, String> {
+        let file = SourceFile::new(FileId(0), "trigger", text).unwrap();
+        parse_trigger(&file).map_err(|diagnostics| diagnostics[0].message.clone())
+    }
+
+    #[test]
+    fn triggers_are_single_instructions() {
+        let kind = |text| trigger(text).unwrap().kind;
+        assert!(matches!(kind("RUN a \\\n  b"), InstructionKind::Run(_)));
+        assert!(
+            matches!(kind("copy <<EOF /x\n$a\nEOF"), InstructionKind::Copy(copy) if copy.sources.len() == 1)
+        );
+        assert!(
+            matches!(kind("# escape=`\nENV a=b\\ c"), InstructionKind::Env(env) if env.pairs[0].1.text == "b\\ c")
+        );
+        for text in ["", "# a", "RUN a\nRUN b"] {
+            assert_eq!(
+                trigger(text).unwrap_err(),
+                "onbuild trigger should be a single expression",
+                "of {text:?}"
+            );
+        }
+        assert_eq!(
+            trigger("FROM a").unwrap_err(),
+            "FROM isn't allowed as an ONBUILD trigger"
+        );
+        assert_eq!(
+            trigger("maintainer a").unwrap_err(),
+            "MAINTAINER isn't allowed as an ONBUILD trigger"
+        );
+        let chained = "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed";
+        assert_eq!(trigger("ONBUILD RUN a").unwrap_err(), chained);
+        assert_eq!(
+            trigger("FOO").unwrap_err(),
+            "dockerfile parse error on line 1: unknown instruction: FOO"
+        );
+    }
+
+    #[test]
+    fn a_trigger_that_was_stored_reads_back_as_itself() {
+        let text = "FROM a\nONBUILD COPY --from=x <<-A <<'B' c \\\n  /x/\n\t$a\n\tA\n \\b\nB\n";
+        let file = SourceFile::new(FileId(0), "Dockerfile", text).unwrap();
+        let dockerfile = parse(&file).dockerfile.unwrap();
+        let InstructionKind::Onbuild(onbuild) = &dockerfile.stages[0].instructions[0].kind else {
+            panic!("{dockerfile:?}");
+        };
+        let again = trigger(&onbuild.text).unwrap();
+        let content = |kind: &InstructionKind| -> Vec<_> {
+            kind.heredocs()
+                .iter()
+                .map(|heredoc| (heredoc.name.clone(), heredoc.content(), heredoc.expand))
+                .collect()
+        };
+        assert_eq!(content(&again.kind), content(&onbuild.inner.kind));
+        assert_eq!(again.text, onbuild.inner.text);
+    }
+}
