@@ -54,14 +54,14 @@ pub fn parse(file: &SourceFile) -> Parsed {
         escape,
         at: scan.end,
         comments: Vec::new(),
-        warnings: Vec::new(),
+        remarks: Vec::new(),
     };
     while assembly.diagnostics.len() < MOST_MISTAKES
         && let Some(instruction) = statements.next()
     {
         assembly.add(instruction, file);
     }
-    assembly.diagnostics.append(&mut statements.warnings);
+    assembly.diagnostics.append(&mut statements.remarks);
     assembly.finish(file, scan.directives, escape)
 }
 
@@ -79,7 +79,7 @@ pub fn parse_trigger(file: &SourceFile) -> Result<Instruction, Vec<Diagnostic>> 
         escape: '\\',
         at: 0,
         comments: Vec::new(),
-        warnings: Vec::new(),
+        remarks: Vec::new(),
     };
     let first = statements.next().ok_or_else(single)?;
     if let Some(keyword) = Keyword::find(&first.keyword.value)
@@ -114,14 +114,21 @@ struct Statements<'f> {
     escape: char,
     at: usize,
     comments: Vec<Spanned<String>>,
-    warnings: Vec<Diagnostic>,
+    /// What there is to say besides the instructions.
+    remarks: Vec<Diagnostic>,
 }
 
 impl Statements<'_> {
     /// The next instruction, which may be wrong.
     fn next(&mut self) -> Option<Instruction<Result<Lowered, Diagnostic>>> {
         while self.at < self.file.text().len() {
-            let (statement, next) = lower::statement(self.file, self.at, self.escape);
+            let Some((statement, next)) = lower::statement(self.file, self.at, self.escape) else {
+                let message = "the parser has run out of stack";
+                let place = self.file.span(self.at..self.at);
+                self.remarks
+                    .push(Diagnostic::error("stack", message).at(place, ""));
+                return None;
+            };
             self.at = next;
             match statement {
                 Statement::Blank => {}
@@ -184,7 +191,7 @@ impl Statements<'_> {
                     "this line is empty, and the instruction goes on after it",
                 )
                 .hint("remove the line, or let the line before it end the instruction");
-            self.warnings.push(warning);
+            self.remarks.push(warning);
         }
     }
 }
