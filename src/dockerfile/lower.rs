@@ -31,13 +31,11 @@ pub(super) struct Lines {
     pub(super) empty_lines: Vec<Span>,
 }
 
-/// Reads the statement at an offset of a file; gives it and the offset of the next one.
-pub(super) fn statement(file: &SourceFile, at: usize, escape: char) -> (Statement, usize) {
+/// Reads the statement at an offset of a file; gives it and the offset of the next one. Nothing if the stack is used up.
+pub(super) fn statement(file: &SourceFile, at: usize, escape: char) -> Option<(Statement, usize)> {
     let rest = &file.text()[at..];
     let rule = choose(escape, Rule::statement, Rule::statement_backtick);
-    let Some(pair) = parse_line(rule, rest).and_then(|mut pairs| pairs.next()) else {
-        return (Statement::Blank, file.text().len());
-    };
+    let pair = parse_line(rule, rest)?.next()?;
     let next = at + pair.as_span().end();
     let statement = match pair.as_rule() {
         Rule::comment_line => {
@@ -50,7 +48,7 @@ pub(super) fn statement(file: &SourceFile, at: usize, escape: char) -> (Statemen
         Rule::instruction => Statement::Instruction(lines(file, pair, at)),
         _ => Statement::Blank,
     };
-    (statement, next.max(at + 1).min(file.text().len()))
+    Some((statement, next.max(at + 1).min(file.text().len())))
 }
 
 fn lines(file: &SourceFile, pair: Pair<'_, Rule>, at: usize) -> Lines {

@@ -54,14 +54,14 @@ pub fn parse(file: &SourceFile) -> Parsed {
         escape,
         at: scan.end,
         comments: Vec::new(),
-        warnings: Vec::new(),
+        remarks: Vec::new(),
     };
     while assembly.diagnostics.len() < MOST_MISTAKES
         && let Some(instruction) = statements.next()
     {
         assembly.add(instruction, file);
     }
-    assembly.diagnostics.append(&mut statements.warnings);
+    assembly.diagnostics.append(&mut statements.remarks);
     assembly.finish(file, scan.directives, escape)
 }
 
@@ -79,7 +79,7 @@ pub fn parse_trigger(file: &SourceFile) -> Result<Instruction, Vec<Diagnostic>> 
         escape: '\\',
         at: 0,
         comments: Vec::new(),
-        warnings: Vec::new(),
+        remarks: Vec::new(),
     };
     let first = statements.next().ok_or_else(single)?;
     if let Some(keyword) = Keyword::find(&first.keyword.value)
@@ -114,14 +114,21 @@ struct Statements<'f> {
     escape: char,
     at: usize,
     comments: Vec<Spanned<String>>,
-    warnings: Vec<Diagnostic>,
+    /// What there is to say besides the instructions.
+    remarks: Vec<Diagnostic>,
 }
 
 impl Statements<'_> {
     /// The next instruction, which may be wrong.
     fn next(&mut self) -> Option<Instruction<Result<Lowered, Diagnostic>>> {
         while self.at < self.file.text().len() {
-            let (statement, next) = lower::statement(self.file, self.at, self.escape);
+            let Some((statement, next)) = lower::statement(self.file, self.at, self.escape) else {
+                let message = "the parser has run out of stack";
+                let place = self.file.span(self.at..self.at);
+                self.remarks
+                    .push(Diagnostic::error("stack", message).at(place, ""));
+                return None;
+            };
             self.at = next;
             match statement {
                 Statement::Blank => {}
@@ -184,7 +191,7 @@ impl Statements<'_> {
                     "this line is empty, and the instruction goes on after it",
                 )
                 .hint("remove the line, or let the line before it end the instruction");
-            self.warnings.push(warning);
+            self.remarks.push(warning);
         }
     }
 }
@@ -270,4 +277,67 @@ fn no_stage(place: Span, file: &SourceFile) -> Diagnostic {
             "only `ARG` may stand before the first `FROM`",
         )
         .hint("begin the stage with `FROM IMAGE` above this line")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::FileId;
+
+    fn trigger(text: &str) -> Result<Instruction, String> {
+        let file = SourceFile::new(FileId(0), "trigger", text).unwrap();
+        parse_trigger(&file).map_err(|diagnostics| diagnostics[0].message.clone())
+    }
+
+    #[test]
+    fn triggers_are_single_instructions() {
+        let kind = |text| trigger(text).unwrap().kind;
+        assert!(matches!(kind("RUN a \\\n  b"), InstructionKind::Run(_)));
+        assert!(
+            matches!(kind("copy <<EOF /x\n$a\nEOF"), InstructionKind::Copy(copy) if copy.sources.len() == 1)
+        );
+        assert!(
+            matches!(kind("# escape=`\nENV a=b\\ c"), InstructionKind::Env(env) if env.pairs[0].1.text == "b\\ c")
+        );
+        for text in ["", "# a", "RUN a\nRUN b"] {
+            assert_eq!(
+                trigger(text).unwrap_err(),
+                "onbuild trigger should be a single expression",
+                "of {text:?}"
+            );
+        }
+        assert_eq!(
+            trigger("FROM a").unwrap_err(),
+            "FROM isn't allowed as an ONBUILD trigger"
+        );
+        assert_eq!(
+            trigger("maintainer a").unwrap_err(),
+            "MAINTAINER isn't allowed as an ONBUILD trigger"
+        );
+        let chained = "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed";
+        assert_eq!(trigger("ONBUILD RUN a").unwrap_err(), chained);
+        assert_eq!(
+            trigger("FOO").unwrap_err(),
+            "dockerfile parse error on line 1: unknown instruction: FOO"
+        );
+    }
+
+    #[test]
+    fn a_trigger_that_was_stored_reads_back_as_itself() {
+        let text = "FROM a\nONBUILD COPY --from=x <<-A <<'B' c \\\n  /x/\n\t$a\n\tA\n \\b\nB\n";
+        let file = SourceFile::new(FileId(0), "Dockerfile", text).unwrap();
+        let dockerfile = parse(&file).dockerfile.unwrap();
+        let InstructionKind::Onbuild(onbuild) = &dockerfile.stages[0].instructions[0].kind else {
+            panic!("{dockerfile:?}");
+        };
+        let again = trigger(&onbuild.text).unwrap();
+        let content = |kind: &InstructionKind| -> Vec<_> {
+            kind.heredocs()
+                .iter()
+                .map(|heredoc| (heredoc.name.clone(), heredoc.content(), heredoc.expand))
+                .collect()
+        };
+        assert_eq!(content(&again.kind), content(&onbuild.inner.kind));
+        assert_eq!(again.text, onbuild.inner.text);
+    }
 }

@@ -234,3 +234,80 @@ impl SourceMap {
         self.files.iter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> SourceFile {
+        SourceFile::new(FileId(0), "f", text).unwrap()
+    }
+
+    #[test]
+    fn lines_and_columns() {
+        let file = file("ab\n\né\u{1f600}x\r\n");
+        let cases = [
+            (0, 1, 1),
+            (2, 1, 3),
+            (3, 2, 1),
+            (4, 3, 1),
+            (6, 3, 2),
+            (10, 3, 3),
+            (13, 4, 1),
+            (99, 4, 1),
+        ];
+        for (offset, line, column) in cases {
+            assert_eq!(
+                file.line_column(offset),
+                LineColumn { line, column },
+                "of byte {offset}"
+            );
+        }
+        assert_eq!(file.line_count(), 3);
+        assert_eq!(file.line_range(3), 4..11);
+        assert_eq!(file.physical_line(3), 4..12);
+        assert_eq!(file.line_range(4), 13..13);
+        assert_eq!(file.line_range(0), 13..13);
+        assert_eq!(file.lines(file.span(0..3)), (1, 1));
+        assert_eq!(file.lines(file.span(0..4)), (1, 2));
+        assert_eq!(file.slice(file.span(4..6)), "é");
+        assert_eq!(
+            file.slice(file.span(4..5)),
+            "",
+            "not between the bytes of a character"
+        );
+        assert_eq!(file.slice(Span::new(FileId(9), 0..1)), "");
+    }
+
+    #[test]
+    fn counts_of_lines() {
+        for (text, count) in [("", 0), ("a", 1), ("a\n", 1), ("a\nb", 2), ("\n\n", 2)] {
+            assert_eq!(file(text).line_count(), count, "of {text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_with_its_place() {
+        let error = |bytes: &[u8]| {
+            SourceFile::from_bytes(FileId(0), "f", bytes.to_vec())
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            error(b"a\nb\xc3\xa9\xff"),
+            "`f` is not valid UTF-8 at line 2, column 3: byte 0xff"
+        );
+        assert!(error(b"\xff\xfea\0").contains("UTF-16"));
+    }
+
+    #[test]
+    fn a_collection_gives_out_ids() {
+        let mut sources = SourceMap::new();
+        let first = sources.add("a", b"1".to_vec()).unwrap();
+        let second = sources.add("b", b"2".to_vec()).unwrap();
+        assert_ne!(first.id(), second.id());
+        assert_eq!(sources.get(second.id()).map(SourceFile::name), Some("b"));
+        assert_eq!(sources.iter().count(), 2);
+        assert!(sources.get(FileId(2)).is_none());
+    }
+}

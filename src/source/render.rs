@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::diagnostic::{Diagnostic, Label, Severity};
 use super::file::{SourceFile, SourceMap};
@@ -20,10 +20,12 @@ pub struct Style {
 
 /// Lines of source that one place shows at most.
 const MOST_LINES: usize = 8;
-/// Characters of a line that are shown at most.
-const WIDEST_LINE: usize = 120;
-/// Characters of a cut line that are shown before the place itself.
-const LEAD: usize = 40;
+/// Columns that a line of output has at most; longer lines of source are cut around the place in them.
+const WIDEST_LINE: usize = 140;
+/// Bytes of a place on one line that are looked at.
+const LONGEST_PLACE: usize = 1000;
+/// Characters behind the last place in a line that are looked at.
+const LONGEST_TAIL: usize = 100;
 /// Characters of a message that are shown at most.
 const LONGEST_MESSAGE: usize = 400;
 /// Places that are further apart than this get excerpts of their own.
@@ -44,8 +46,7 @@ pub fn render(sources: &SourceMap, diagnostic: &Diagnostic, style: Style) -> Str
     }
     let mut group = Group::with_title(title);
     for excerpt in &excerpts {
-        // Not left to the snippet, which would count columns in the lines as they were cut.
-        group = group.element(excerpt.origin()).element(excerpt.snippet());
+        group = group.element(excerpt.snippet());
     }
     for hint in &diagnostic.hints {
         group = group.element(Level::HELP.message(printable(hint)));
@@ -55,8 +56,7 @@ pub fn render(sources: &SourceMap, diagnostic: &Diagnostic, style: Style) -> Str
     } else {
         Renderer::plain()
     };
-    // The excerpts have been cut to size already.
-    let mut text = renderer.term_width(10 * WIDEST_LINE).render(&[group]);
+    let mut text = renderer.term_width(WIDEST_LINE).render(&[group]);
     text.push('\n');
     text
 }
@@ -99,7 +99,7 @@ fn regions<'a>(sources: &'a SourceMap, labels: &'a [Label]) -> Vec<Region<'a>> {
     regions
 }
 
-/// The text of a region, long lines cut, and the places in it.
+/// The text of a region, very long lines cut, and the places in it.
 struct Excerpt<'a> {
     region: Region<'a>,
     text: String,
@@ -123,46 +123,29 @@ impl<'a> Excerpt<'a> {
         excerpt
     }
 
-    /// Appends a line, or the part of it around the first place that begins in it.
+    /// Appends a line up to some way behind the last place that begins in it: the rest would not be shown anyway.
     fn push_line(&mut self, line: usize) {
         let file = self.region.file;
         let range = file.line_range(line);
-        let line = file.slice(file.span(range.clone()));
-        let mut start = 0;
-        if line.char_indices().nth(WIDEST_LINE).is_some() {
-            let starts = self
-                .region
-                .labels
-                .iter()
-                .map(|(_, label)| label.span.range().start);
-            let mark = starts
-                .filter(|start| range.contains(start))
-                .min()
-                .unwrap_or(range.start);
-            let before = line.get(..mark - range.start).unwrap_or_default();
-            start = before
-                .char_indices()
-                .rev()
-                .nth(LEAD - 1)
-                .map_or(0, |(offset, _)| offset);
-        }
-        let rest = line.get(start..).unwrap_or_default();
-        let length = rest
-            .char_indices()
-            .nth(WIDEST_LINE)
-            .map_or(rest.len(), |(offset, _)| offset);
-        if start > 0 {
-            self.text.push_str("... ");
-        }
-        let start = range.start + start;
-        self.pieces.push((start..start + length, self.text.len()));
-        self.text.push_str(rest.get(..length).unwrap_or_default());
-        if length < rest.len() {
-            self.text.push_str(" ...");
-        }
+        let text = file.slice(file.span(range.clone()));
+        let places = self
+            .region
+            .labels
+            .iter()
+            .map(|(_, label)| label.span.range());
+        let last = places
+            .filter(|place| range.contains(&place.start))
+            .map(|place| place.end.min(range.end).min(place.start + LONGEST_PLACE))
+            .max()
+            .map_or(0, |last| character_start(text, last - range.start));
+        let tail = text[last..].char_indices().nth(LONGEST_TAIL);
+        let end = tail.map_or(text.len(), |(offset, _)| last + offset);
+        self.pieces
+            .push((range.start..range.start + end, self.text.len()));
+        self.text.push_str(&text[..end]);
     }
 
-    /// Where a byte of the file is in the excerpt; what was cut is at the nearest place that was not.
+    /// Where a byte of the file is in the excerpt; what is not in it is where its line or its last line ends.
     fn shown(&self, offset: usize) -> usize {
         let after = self
             .pieces
@@ -193,20 +176,18 @@ impl<'a> Excerpt<'a> {
             }
         });
         Snippet::source(self.text.as_str())
+            .path(self.region.file.name())
             .line_start(self.region.first)
             .annotations(annotations)
     }
+}
 
-    /// `--> file:line:column` above the excerpt: where the first of its labels begins.
-    fn origin(&self) -> Origin<'_> {
-        let file = self.region.file;
-        let label = self.region.labels.iter().min_by_key(|(index, _)| index);
-        let start = label.map_or(0, |(_, label)| label.span.start);
-        let at = file.line_column(start);
-        Origin::path(file.name())
-            .line(at.line)
-            .char_column(at.column)
-    }
+/// The start of the character that a byte is in.
+fn character_start(text: &str, offset: usize) -> usize {
+    let mut starts = (0..=offset.min(text.len())).rev();
+    starts
+        .find(|&start| text.is_char_boundary(start))
+        .unwrap_or(0)
 }
 
 /// Text that is safe to show: on one line, not endless, without control characters.
@@ -224,4 +205,92 @@ fn printable(text: &str) -> String {
         }
     }
     printable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::FileId;
+
+    fn sources(text: &str) -> (SourceMap, SourceFile) {
+        let mut sources = SourceMap::new();
+        let file = sources.add("dir/Dockerfile", text.into()).unwrap();
+        (sources, file)
+    }
+
+    #[test]
+    fn shows_places_hints_and_line_numbers() {
+        let (sources, file) = sources("FROM a\nRUN é x\r\nCOPY b\n");
+        let diagnostic = Diagnostic::error("code", "bad")
+            .at(file.span(14..15), "here")
+            .at(file.span(17..23), "and there")
+            .hint("do this");
+        let expected = "\
+error: bad
+ --> dir/Dockerfile:2:7
+  |
+2 | RUN é x
+  |       ^ here
+3 | COPY b
+  | ------ and there
+  |
+  = help: do this
+";
+        assert_eq!(render(&sources, &diagnostic, Style::default()), expected);
+    }
+
+    #[test]
+    fn places_that_are_far_apart_have_their_own_excerpts() {
+        let (sources, file) = sources(&"x\n".repeat(100));
+        let diagnostic = Diagnostic::warning("Rule", "twice")
+            .at(file.span(198..199), "again")
+            .at(file.span(0..1), "first");
+        let text = render(&sources, &diagnostic, Style::default());
+        assert!(text.starts_with("warning[Rule]: twice\n"), "{text}");
+        assert!(text.contains("100 | x\n    | ^ again"), "{text}");
+        assert!(text.contains("  1 | x\n    | - first"), "{text}");
+        assert!(text.lines().count() < 12, "{text}");
+    }
+
+    #[test]
+    fn colour_is_only_sent_if_wanted() {
+        let (sources, file) = sources("\u{1b}[31mred\u{7}\n");
+        let diagnostic = Diagnostic::error("code", "\u{1b}[2J\nx").at(file.span(0..1), "\u{1b}");
+        let plain = render(&sources, &diagnostic, Style::default());
+        assert!(!plain.contains(['\u{1b}', '\u{7}']), "{plain:?}");
+        assert!(plain.starts_with("error: \\u{1b}[2J\\nx\n"), "{plain:?}");
+        let coloured = render(&sources, &diagnostic, Style { colour: true });
+        assert!(coloured.contains('\u{1b}'), "{coloured:?}");
+    }
+
+    #[test]
+    fn huge_texts_do_not_flood_the_terminal() {
+        let line = "é".repeat(2_000_000);
+        let (sources, file) = sources(&format!("{line}\n{line}\n{}", "x\n".repeat(1000)));
+        for range in [
+            0..4_000_000,
+            0..8_000_000,
+            3_999_998..4_000_000,
+            0..file.text().len(),
+            10..10,
+        ] {
+            let diagnostic =
+                Diagnostic::error("code", "x".repeat(100_000)).at(file.span(range.clone()), "");
+            let text = render(&sources, &diagnostic, Style::default());
+            assert!(text.len() < 4000, "{} bytes for {range:?}", text.len());
+            assert!(text.contains("--> dir/Dockerfile:1:"), "{text}");
+        }
+    }
+
+    #[test]
+    fn places_of_unknown_files_are_left_out() {
+        let (sources, _) = sources("a");
+        let unknown = crate::source::Span::new(FileId(7), 0..1);
+        let text = render(
+            &sources,
+            &Diagnostic::error("code", "bad").at(unknown, "x"),
+            Style::default(),
+        );
+        assert_eq!(text, "error: bad\n");
+    }
 }

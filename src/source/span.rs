@@ -73,3 +73,18 @@ impl<T> Spanned<T> {
         Self { value, span }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_ranges() {
+        let span = |start, end| Span::new(FileId(1), start..end);
+        assert_eq!(span(3, 5).range(), 3..5);
+        assert_eq!(span(5, 3).range(), 5..5, "never backwards");
+        assert_eq!(span(usize::MAX, usize::MAX).start, u32::MAX);
+        assert_eq!(span(3, 5).to(span(1, 2)), span(1, 5));
+        assert!(span(2, 2).is_empty() && !span(2, 3).is_empty());
+    }
+}

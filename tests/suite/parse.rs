@@ -4,6 +4,11 @@
 //! `.diag`, the rendered diagnostics. `UPDATE_EXPECT=1` writes the expectations; a missing one is a failure.
 //! `fuzz/corpus/*` is what fuzzing starts from: here it is only replayed.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "files and the variable of a test need no atomic writes and no settings"
+)]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +18,7 @@ use builder::source::{Diagnostic, SourceFile, SourceMap, Style, render};
 use proptest::prelude::*;
 
 #[path = "../../fuzz/src/lib.rs"]
+#[expect(unreachable_pub, reason = "it is a library for the fuzz targets")]
 mod fuzz;
 
 fn folder(name: &str) -> PathBuf {

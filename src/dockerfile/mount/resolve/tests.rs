@@ -18,9 +18,49 @@ fn mount(text: &str) -> Result<Mount, String> {
     resolve(&spec, &mut expand).map_err(|error| error.to_string())
 }
 
+#[track_caller]
+fn check(cases: impl IntoIterator<Item = (&'static str, Mount)>) {
+    for (written, expected) in cases {
+        assert_eq!(mount(written), Ok(expected), "of {written}");
+    }
+}
+
+fn secret(id: &str, target: Option<&str>, env: Option<&str>) -> Mount {
+    Mount::Secret {
+        id: id.to_owned(),
+        target: target.map(str::to_owned),
+        env: env.map(str::to_owned),
+        required: false,
+        mode: None,
+        uid: None,
+        gid: None,
+    }
+}
+
 #[test]
-fn mounts_of_each_type() {
-    let text = |text: &str| Some(text.to_owned());
+fn bind_mounts() {
+    let bind = |from: Option<&str>, source: Option<&str>, read_write: bool| Mount::Bind {
+        from: from.map(str::to_owned),
+        source: source.map(str::to_owned),
+        target: "/d/x".to_owned(),
+        read_write,
+    };
+    check([
+        ("target=$dir/x", bind(None, None, false)),
+        (
+            "type=bind,from=stage,src=a,dst=/d/x,rw",
+            bind(Some("stage"), Some("a"), true),
+        ),
+        (
+            "TYPE=Bind,Target=/d/x,readonly=false",
+            bind(None, None, true),
+        ),
+        ("target=/d/x,rw,ro", bind(None, None, false)),
+    ]);
+}
+
+#[test]
+fn cache_mounts() {
     let cache = |target: &str| Mount::Cache {
         id: None,
         target: target.to_owned(),
@@ -32,35 +72,24 @@ fn mounts_of_each_type() {
         gid: None,
         read_only: false,
     };
-    let secret = |id: &str, target: Option<&str>, env: Option<&str>| Mount::Secret {
-        id: id.to_owned(),
-        target: target.map(str::to_owned),
-        env: env.map(str::to_owned),
-        required: false,
-        mode: None,
-        uid: None,
-        gid: None,
-    };
-    let bind = |from: Option<String>, source: Option<String>, read_write: bool| Mount::Bind {
-        from,
-        source,
-        target: "/d/x".to_owned(),
-        read_write,
-    };
-    let cases = [
-        ("target=$dir/x", bind(None, None, false)),
-        (
-            "type=bind,from=stage,src=a,dst=/d/x,rw",
-            bind(text("stage"), text("a"), true),
-        ),
-        (
-            "TYPE=Bind,Target=/d/x,readonly=false",
-            bind(None, None, true),
-        ),
-        ("target=/d/x,rw,ro", bind(None, None, false)),
+    check([
         ("type=cache,target=/c", cache("/c")),
         ("type=cache", cache("")),
         ("target=/c,type=cache", cache("/c")),
+    ]);
+}
+
+#[test]
+fn secret_and_ssh_mounts() {
+    let ssh = Mount::Ssh {
+        id: None,
+        target: None,
+        required: true,
+        mode: Some(0o600),
+        uid: Some(1),
+        gid: Some(2),
+    };
+    check([
         (
             "type=secret,id=a/b",
             secret("a/b", Some("/run/secrets/b"), None),
@@ -75,37 +104,28 @@ fn mounts_of_each_type() {
             "type=secret,id=b,env=B,target=/e",
             secret("b", Some("/e"), Some("B")),
         ),
-        (
-            "type=tmpfs,target=/t,size=1.5k",
-            Mount::Tmpfs {
-                target: "/t".to_owned(),
-                size: Some(1536),
-                read_only: false,
-            },
-        ),
+        ("type=ssh,required,mode=0600,uid=1,gid=2", ssh),
+    ]);
+}
+
+#[test]
+fn tmpfs_mounts() {
+    let tmpfs = |size: u64, read_only: bool| Mount::Tmpfs {
+        target: "/t".to_owned(),
+        size: Some(size),
+        read_only,
+    };
+    check([
+        ("type=tmpfs,target=/t,size=1.5k", tmpfs(1536, false)),
         (
             "type=tmpfs,target=/t,size=128MiB,ro",
-            Mount::Tmpfs {
-                target: "/t".to_owned(),
-                size: Some(128 << 20),
-                read_only: true,
-            },
+            tmpfs(128 << 20, true),
         ),
-        (
-            "type=ssh,required,mode=0600,uid=1,gid=2",
-            Mount::Ssh {
-                id: None,
-                target: None,
-                required: true,
-                mode: Some(0o600),
-                uid: Some(1),
-                gid: Some(2),
-            },
-        ),
-    ];
-    for (written, expected) in cases {
-        assert_eq!(mount(written), Ok(expected), "of {written}");
-    }
+    ]);
+}
+
+#[test]
+fn values_are_expanded_and_may_be_quoted() {
     let quoted = mount(r#"type=cache,"target=/a,b",sharing=LOCKED,id=$dir"#).unwrap();
     assert!(matches!(
         quoted,
