@@ -105,6 +105,7 @@ pub fn solve(
         }
         result
     });
+    worker.remember_places();
     save_indexes(environment, sink);
     result
 }
@@ -354,8 +355,6 @@ impl Reporter {
 #[derive(Debug)]
 pub(super) struct Publication {
     pub(super) record: StepRecord,
-    /// Where it was built, so that a later miss can be explained.
-    pub(super) place: Digest,
     /// A cheaper key that leads to the same record.
     pub(super) quick: Option<Digest>,
     /// Held until the record is written, so that another process finds it instead of doing the same.
@@ -390,8 +389,8 @@ fn publish_all(store: &Store, publications: &Receiver<Publication>) -> Result<()
 
 fn file(store: &Store, publication: &Publication) -> Result<(), StoreError> {
     store.put_step(&publication.record)?;
-    if let Some(quick) = publication.quick {
-        store.put_alias(quick, publication.record.key)?;
+    match publication.quick {
+        Some(quick) => store.put_alias(quick, publication.record.key),
+        None => Ok(()),
     }
-    store.put_slot(publication.place, publication.record.key)
 }

@@ -1,9 +1,9 @@
 //! Layers on disk: a table of contents always, other representations when somebody made them.
 //!
 //! A layer gets its names at once when it is made, so that the next step can use it, and is *settled* when the disk has
-//! it: [`Store::settle`] syncs. Records may point to it before; until then a file `unsettled` in it names
-//! the boot of the kernel that holds the rest in memory. A layer that is unsettled from another boot may be torn by a
-//! power cut, and is absent.
+//! it: [`Store::settle`] syncs. Records may point to it before; until then its table of contents is called `toc~<boot>`,
+//! after the boot of the kernel that holds the rest in memory. A layer that is unsettled from another boot may be torn by
+//! a power cut, and is absent.
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,9 @@ use super::{Store, StoreError, record};
 use crate::fsio::{self, Context as _, Durability};
 use crate::layer::Toc;
 use crate::oci::{Descriptor, Digest};
+
+/// Name of a table of contents once the disk has the layer.
+const SETTLED: &str = "toc";
 
 /// A finished representation in a scratch folder, to be moved into the store.
 #[derive(Clone, Debug)]
@@ -40,22 +43,25 @@ impl Store {
     /// Whether a layer is here in any representation.
     #[must_use]
     pub fn has_layer(&self, diff_id: Digest) -> bool {
-        let folder = self.paths.layer(diff_id);
-        fsio::symlink_metadata(folder.join("toc")).is_ok() && !self.may_be_torn(&folder)
+        self.toc_path(diff_id).is_some()
     }
 
-    fn may_be_torn(&self, folder: &Path) -> bool {
-        fsio::read(folder.join("unsettled")).is_ok_and(|boot| boot != self.boot)
+    /// Where the table of contents of a layer is, if the layer can be relied on.
+    fn toc_path(&self, diff_id: Digest) -> Option<PathBuf> {
+        let folder = self.paths.layer(diff_id);
+        let candidates = [folder.join(SETTLED), folder.join(&self.unsettled)];
+        candidates
+            .into_iter()
+            .find(|path| fsio::symlink_metadata(path).is_ok())
     }
 
     /// The table of contents; `None` if the layer is not here or damaged (it is then forgotten).
     #[must_use]
     pub fn toc(&self, diff_id: Digest) -> Option<Toc> {
-        let folder = self.paths.layer(diff_id);
-        let bytes = fsio::read(folder.join("toc")).ok()?;
+        let bytes = fsio::read(self.toc_path(diff_id)?).ok()?;
         match Toc::decode(&bytes) {
-            Ok(toc) if !self.may_be_torn(&folder) => Some(toc),
-            _ => {
+            Ok(toc) => Some(toc),
+            Err(_) => {
                 self.forget_layer(diff_id);
                 None
             }
@@ -90,19 +96,19 @@ impl Store {
     /// The disk.
     pub fn publish_layer(&self, layer: &NewLayer<'_>) -> Result<(), StoreError> {
         let folder = self.paths.layer(layer.diff_id);
-        if !self.has_layer(layer.diff_id) {
+        let new = !self.has_layer(layer.diff_id);
+        if new {
             self.forget_layer(layer.diff_id);
             fsio::create_dir_all(&folder)?;
-            self.mark_unsettled(layer.diff_id)?;
         }
         match layer.form {
             LayerForm::Directory(from) => self.add_directory(layer.diff_id, None, from)?,
-            LayerForm::Tar(from) => fsio::rename(from, folder.join("tar"))?,
+            LayerForm::Tar(from) => self.add_tar(layer.diff_id, from)?,
             LayerForm::Contents => {}
         }
-        if fsio::symlink_metadata(folder.join("toc")).is_err() {
+        if new {
             fsio::write_atomic(
-                &folder.join("toc"),
+                &folder.join(&self.unsettled),
                 &layer.toc.encode()?,
                 Durability::Cached,
             )?;
@@ -120,7 +126,7 @@ impl Store {
         chain: Option<Digest>,
         from: &Path,
     ) -> Result<(), StoreError> {
-        self.mark_unsettled(diff_id)?;
+        self.unsettle(diff_id)?;
         let target = self.directory_path(diff_id, chain);
         match fsio::rename(from, &target) {
             Err(error) if fsio::symlink_metadata(&target).is_err() => Err(error.into()),
@@ -133,17 +139,17 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn add_tar(&self, diff_id: Digest, from: &Path) -> Result<(), StoreError> {
-        self.mark_unsettled(diff_id)?;
+        self.unsettle(diff_id)?;
         Ok(fsio::rename(from, self.paths.layer(diff_id).join("tar"))?)
     }
 
     /// What is added to a layer is not on the disk yet.
-    fn mark_unsettled(&self, diff_id: Digest) -> Result<(), StoreError> {
-        let marker = self.paths.layer(diff_id).join("unsettled");
-        if fsio::symlink_metadata(&marker).is_err() {
-            fsio::write_atomic(&marker, &self.boot, Durability::Cached)?;
+    fn unsettle(&self, diff_id: Digest) -> Result<(), StoreError> {
+        let folder = self.paths.layer(diff_id);
+        match fsio::rename(folder.join(SETTLED), folder.join(&self.unsettled)) {
+            Err(error) if !error.is_not_found() => Err(error.into()),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Makes sure that the disk has everything published so far, and settles these layers.
@@ -153,7 +159,7 @@ impl Store {
     pub fn settle(&self, diff_ids: &[Digest]) -> Result<(), StoreError> {
         let unsettled: Vec<PathBuf> = diff_ids
             .iter()
-            .map(|diff_id| self.paths.layer(*diff_id).join("unsettled"))
+            .map(|diff_id| self.paths.layer(*diff_id).join(&self.unsettled))
             .filter(|path| fsio::symlink_metadata(path).is_ok())
             .collect();
         if unsettled.is_empty() {
@@ -162,7 +168,11 @@ impl Store {
         let root = fsio::open(&self.root)?;
         syncfs(&root).context("sync", &self.root)?;
         for path in unsettled {
-            fsio::remove_file_if_there(path)?;
+            match fsio::rename(&path, path.with_file_name(SETTLED)) {
+                // Another process settled it at the same time.
+                Err(error) if !error.is_not_found() => return Err(error.into()),
+                _ => {}
+            }
         }
         Ok(())
     }

@@ -1,98 +1,83 @@
 //! Kernel locks: held while a process lives, dropped by the kernel when it dies.
+//!
+//! A lock is one byte of a file, named by its offset, so that any number of things can be locked without a file for
+//! each, and nothing is left to clean up.
 
-use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-
-use rustix::fs::{FlockOperation, flock};
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsFd as _;
+use std::path::Path;
 
 use crate::fsio::{self, Context as _};
+use crate::oci::Digest;
+use crate::sys::lock::lock_byte;
 
-/// An exclusive lock on a name, across threads and processes. Dropping it releases it.
+/// An exclusive lock, across threads and processes. Dropping it releases it.
 #[derive(Debug)]
 pub struct Lock {
-    file: File,
-    path: PathBuf,
+    _held: File,
 }
 
 impl Lock {
-    /// Waits for the lock.
-    pub(super) fn acquire(path: &Path) -> fsio::Result<Self> {
-        loop {
-            let file = fsio::create(path)?;
-            flock(&file, FlockOperation::LockExclusive).context("lock", path)?;
-            // The holder before us removes the file while it holds the lock; then ours is a lock on nothing.
-            if still_there(&file, path) {
-                return Ok(Self {
-                    file,
-                    path: path.to_owned(),
-                });
-            }
-        }
+    /// Waits for a byte of a file, which is made if it is not there.
+    pub(super) fn acquire(path: &Path, byte: i64) -> fsio::Result<Self> {
+        let file = open(path)?;
+        lock_byte(file.as_fd(), byte, true).context("lock", path)?;
+        Ok(Self { _held: file })
     }
 
     /// Takes the lock if nobody holds it.
-    pub(super) fn try_acquire(path: &Path) -> fsio::Result<Option<Self>> {
-        let file = match fsio::open(path) {
-            Ok(file) => file,
-            Err(error) if error.is_not_found() => fsio::create(path)?,
-            Err(error) => return Err(error),
-        };
-        let free = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
-            && still_there(&file, path);
-        Ok(free.then(|| Self {
-            file,
-            path: path.to_owned(),
-        }))
+    pub(super) fn try_acquire(path: &Path, byte: i64) -> fsio::Result<Option<Self>> {
+        let file = open(path)?;
+        let free = lock_byte(file.as_fd(), byte, false).context("lock", path)?;
+        Ok(free.then_some(Self { _held: file }))
     }
 }
 
-fn still_there(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fsio::symlink_metadata(path)) {
-        (Ok(held), Ok(named)) => held.dev() == named.dev() && held.ino() == named.ino(),
-        _ => false,
-    }
+fn open(path: &Path) -> fsio::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .context("open the lock", path)
 }
 
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Removed while still held, so that nobody can lock a file that is about to vanish unnoticed.
-        let _gone = fsio::remove_file_if_there(&self.path);
-        let _released = flock(&self.file, FlockOperation::Unlock);
-    }
+/// The byte that stands for a thing of a kind. Two things may share one, so a holder of one lock never waits for another
+/// of the same kind.
+pub(super) fn byte_of(what: Digest) -> i64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&what.as_bytes()[..8]);
+    i64::from_be_bytes(bytes) & (i64::MAX >> 1)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     #[test]
-    fn one_at_a_time_and_no_file_left() {
+    fn one_at_a_time_for_a_thing_and_independent_of_others() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("l");
-        let inside = std::sync::atomic::AtomicU32::new(0);
+        let (one, other) = (byte_of(Digest::of("one")), byte_of(Digest::of("other")));
+        let held = Lock::acquire(&path, one).unwrap();
+        assert!(Lock::try_acquire(&path, one).unwrap().is_none());
+        assert!(Lock::try_acquire(&path, other).unwrap().is_some());
+        drop(held);
+        let inside = AtomicU32::new(0);
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..50 {
-                        let _lock = Lock::acquire(&path).unwrap();
-                        assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                        let _lock = Lock::acquire(&path, one).unwrap();
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                         std::thread::yield_now();
-                        inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                        inside.fetch_sub(1, Ordering::SeqCst);
                     }
                 });
             }
         });
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_held_lock_is_not_taken() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("l");
-        let held = Lock::acquire(&path).unwrap();
-        assert!(Lock::try_acquire(&path).unwrap().is_none());
-        drop(held);
-        assert!(Lock::try_acquire(&path).unwrap().is_some());
     }
 }

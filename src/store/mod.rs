@@ -24,7 +24,7 @@ pub use images::{ImageLayer, ImageRecord};
 pub use layers::{LayerForm, NewLayer};
 pub use lock::Lock;
 pub use scratch::Scratch;
-pub use step::StepRecord;
+pub use step::{Places, StepRecord};
 
 use crate::fsio;
 use crate::oci::Digest;
@@ -34,8 +34,8 @@ use crate::oci::Digest;
 pub struct Store {
     paths: paths::Paths,
     root: PathBuf,
-    /// Names the running kernel; see `layers.rs`.
-    boot: Vec<u8>,
+    /// Name of a table of contents until the disk has the layer; see `layers.rs`.
+    unsettled: String,
     workplace: Arc<scratch::Workplace>,
 }
 
@@ -88,13 +88,12 @@ impl Store {
             )?;
         }
         scratch::remove_leftovers(&paths)?;
-        scratch::remove_stale_locks(&paths)?;
         let workplace = scratch::Workplace::open(&paths)?;
-        let boot = fsio::read("/proc/sys/kernel/random/boot_id")?;
+        let boot = fsio::read_to_string("/proc/sys/kernel/random/boot_id")?;
         Ok(Self {
             paths,
             root: root.to_owned(),
-            boot,
+            unsettled: format!("toc~{}", boot.trim()),
             workplace,
         })
     }
@@ -118,7 +117,7 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn lock(&self, kind: &str, what: Digest) -> Result<Lock, StoreError> {
-        Ok(Lock::acquire(&self.paths.lock(kind, what))?)
+        Ok(Lock::acquire(&self.paths.lock(kind), lock::byte_of(what))?)
     }
 
     /// The right to make the thing `what`, if nobody has it.
@@ -126,7 +125,10 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn try_lock(&self, kind: &str, what: Digest) -> Result<Option<Lock>, StoreError> {
-        Ok(Lock::try_acquire(&self.paths.lock(kind, what))?)
+        Ok(Lock::try_acquire(
+            &self.paths.lock(kind),
+            lock::byte_of(what),
+        )?)
     }
 
     /// Where the stat index of a context is kept.

@@ -4,20 +4,21 @@
 //! ROOT/
 //!   CACHEDIR.TAG                      keeps backup programs out
 //!   v1/
-//!     blobs/sha256/ab/abcd…           compressed layers, configs, manifests, by digest of their bytes
-//!     layers/ab/abcd…/                one layer, by diff ID
-//!       toc                           its table of contents; the layer exists when this does
-//!       dir/                          as an overlay lower directory (optional)
-//!       dir-<chain>/                  the same where implied directories took their metadata from below (optional)
-//!       tar                           as an uncompressed tar (optional)
-//!       blob-<compression>            record: descriptor of its compressed blob (optional)
-//!     steps/ab/abcd…                  record: step key → layer, facts, ingredients
-//!     slots/ab/abcd…                  record: place in a Dockerfile → key of the step last built there
+//!     blobs/sha256/abcd…                compressed layers, configs, manifests, by digest of their bytes
+//!     layers/abcd…/                     one layer, by diff ID
+//!       toc | toc~<boot>                its table of contents; the layer exists when this does (`layers.rs`)
+//!       dir/                            as an overlay lower directory (optional)
+//!       dir-<chain>/                    the same where implied directories took their metadata from below (optional)
+//!       tar                             as an uncompressed tar (optional)
+//!       blob-<compression>              record: descriptor of its compressed blob (optional)
+//!     steps/abcd…                       record: step key → layer, facts, ingredients
+//!     aliases/abcd…                     record: quick key → step key
+//!     places/abcd…                      record: what was last built where in one Dockerfile
 //!     images/<escaped name>           record: image name → config and layers
 //!     contexts/abcd…                  stat index of one context root
 //!     mounts/<escaped id>/            `RUN --mount=type=cache` directories
 //!     scaffold/                         mount points below every RUN's root file system
-//!     locks/<kind>-abcd…              held while a step or a blob is being made
+//!     locks/<kind>                      locked by the byte held while a step or a blob is being made
 //!     tmp/<pid>-<n>/                  work of a running process; `lock` in it is held while the process lives
 //! ```
 
@@ -51,7 +52,8 @@ impl Paths {
             "blobs/sha256",
             "layers",
             "steps",
-            "slots",
+            "aliases",
+            "places",
             "images",
             "contexts",
             "mounts",
@@ -62,25 +64,28 @@ impl Paths {
         .to_vec()
     }
 
-    fn fanned(&self, kind: &str, digest: Digest) -> PathBuf {
-        let hex = digest.hex();
-        self.root.join(kind).join(&hex[..2]).join(hex)
+    fn named(&self, kind: &str, digest: Digest) -> PathBuf {
+        self.root.join(kind).join(digest.hex())
     }
 
     pub(super) fn blob(&self, digest: Digest) -> PathBuf {
-        self.fanned("blobs/sha256", digest)
+        self.named("blobs/sha256", digest)
     }
 
     pub(super) fn layer(&self, diff_id: Digest) -> PathBuf {
-        self.fanned("layers", diff_id)
+        self.named("layers", diff_id)
     }
 
     pub(super) fn step(&self, key: Digest) -> PathBuf {
-        self.fanned("steps", key)
+        self.named("steps", key)
     }
 
-    pub(super) fn slot(&self, place: Digest) -> PathBuf {
-        self.fanned("slots", place)
+    pub(super) fn alias(&self, quick: Digest) -> PathBuf {
+        self.named("aliases", quick)
+    }
+
+    pub(super) fn place(&self, place: Digest) -> PathBuf {
+        self.named("places", place)
     }
 
     pub(super) fn images(&self) -> PathBuf {
@@ -103,12 +108,8 @@ impl Paths {
         self.root.join("scaffold")
     }
 
-    pub(super) fn locks(&self) -> PathBuf {
-        self.root.join("locks")
-    }
-
-    pub(super) fn lock(&self, kind: &str, digest: Digest) -> PathBuf {
-        self.locks().join(format!("{kind}-{}", digest.hex()))
+    pub(super) fn lock(&self, kind: &str) -> PathBuf {
+        self.root.join("locks").join(kind)
     }
 
     pub(super) fn tmp(&self) -> PathBuf {

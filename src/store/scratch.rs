@@ -25,7 +25,7 @@ impl Workplace {
         // A dead process may have had the same number.
         fsio::remove_tree(&path)?;
         fsio::create_dir(&path)?;
-        let lock = Lock::acquire(&path.join("lock"))?;
+        let lock = Lock::acquire(&path.join("lock"), 0)?;
         Ok(Arc::new(Self {
             path,
             next: AtomicU64::new(0),
@@ -81,20 +81,11 @@ pub(super) fn remove_leftovers(paths: &Paths) -> fsio::Result<()> {
         if fsio::symlink_metadata(&lock_path).is_err() && is_young(&folder) {
             continue;
         }
-        if let Ok(Some(lock)) = Lock::try_acquire(&lock_path) {
+        if let Ok(Some(lock)) = Lock::try_acquire(&lock_path, 0) {
             // What cannot be removed now is tried again by the next process.
             let _gone = fsio::remove_tree(&folder);
             drop(lock);
         }
-    }
-    Ok(())
-}
-
-/// Removes the files of locks that nobody holds: a process that was killed leaves the file, though not the lock.
-pub(super) fn remove_stale_locks(paths: &Paths) -> fsio::Result<()> {
-    for name in fsio::read_dir_sorted(paths.locks())? {
-        // Whoever waits for it notices that the file went away, and makes it anew.
-        drop(Lock::try_acquire(&paths.locks().join(name)));
     }
     Ok(())
 }
@@ -123,12 +114,5 @@ mod tests {
         assert_eq!(fsio::read_dir_sorted(paths.tmp()).unwrap().len(), 1);
         drop((scratch, alive));
         assert!(fsio::read_dir_sorted(paths.tmp()).unwrap().is_empty());
-
-        fsio::create_dir_all(paths.locks()).unwrap();
-        let held = Lock::acquire(&paths.locks().join("held")).unwrap();
-        std::fs::write(paths.locks().join("stale"), "").unwrap();
-        remove_stale_locks(&paths).unwrap();
-        assert_eq!(fsio::read_dir_sorted(paths.locks()).unwrap(), ["held"]);
-        drop(held);
     }
 }

@@ -27,11 +27,11 @@ pub struct StepRecord {
     pub ingredients: BTreeMap<String, String>,
 }
 
-/// What was last built at one place of a Dockerfile.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Slot {
-    place: Digest,
-    key: Digest,
+/// What was last built where in one Dockerfile.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Places {
+    /// Step keys by place.
+    pub keys: BTreeMap<String, Digest>,
 }
 
 /// A second, cheaper key that leads to a step's key while its inputs are the very same states.
@@ -67,21 +67,20 @@ impl Store {
         )?)
     }
 
-    /// The key of what was last built at a place of a Dockerfile.
+    /// What was last built where in a Dockerfile; nothing if that is not known.
     #[must_use]
-    pub fn slot(&self, place: Digest) -> Option<Digest> {
-        let slot: Slot = record::read(&self.paths.slot(place))?;
-        (slot.place == place).then_some(slot.key)
+    pub fn places(&self, dockerfile: Digest) -> Places {
+        record::read(&self.paths.place(dockerfile)).unwrap_or_default()
     }
 
-    /// Remembers what was built at a place of a Dockerfile.
+    /// Remembers what was built where.
     ///
     /// # Errors
     /// The disk.
-    pub fn put_slot(&self, place: Digest, key: Digest) -> Result<(), StoreError> {
+    pub fn put_places(&self, dockerfile: Digest, places: &Places) -> Result<(), StoreError> {
         Ok(record::write(
-            &self.paths.slot(place),
-            &Slot { place, key },
+            &self.paths.place(dockerfile),
+            places,
             Durability::Cached,
         )?)
     }
@@ -89,7 +88,7 @@ impl Store {
     /// The key that a quick key leads to.
     #[must_use]
     pub fn alias(&self, quick: Digest) -> Option<Digest> {
-        let alias: Alias = record::read(&self.paths.slot(quick))?;
+        let alias: Alias = record::read(&self.paths.alias(quick))?;
         (alias.quick == quick).then_some(alias.key)
     }
 
@@ -99,7 +98,7 @@ impl Store {
     /// The disk.
     pub fn put_alias(&self, quick: Digest, key: Digest) -> Result<(), StoreError> {
         Ok(record::write(
-            &self.paths.slot(quick),
+            &self.paths.alias(quick),
             &Alias { quick, key },
             Durability::Cached,
         )?)

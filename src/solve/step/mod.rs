@@ -11,7 +11,7 @@ mod workdir;
 mod write;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 pub use copy::CopyError;
@@ -29,7 +29,7 @@ use super::times::rfc3339;
 use crate::layer::Layer;
 use crate::oci::{Digest, Hasher};
 use crate::plan::{Plan, StateRef, Step, StepId, StepKind, TreeSource};
-use crate::store::StepRecord;
+use crate::store::{Places, StepRecord};
 
 /// Time of files that a build makes itself where no epoch is given: 1980-01-01, the earliest that ZIP archives can
 /// hold. The same for everybody, so that layers do not depend on when they were made.
@@ -43,6 +43,12 @@ pub(super) struct Worker<'a> {
     layers: &'a Layers<'a>,
     /// Steps whose layer a RUN or a mount will need as a directory.
     wants_directory: Vec<bool>,
+    /// Names the Dockerfile and target.
+    dockerfile: Digest,
+    /// What was built where the last time.
+    last: Places,
+    /// What is built where this time.
+    built: Mutex<BTreeMap<String, Digest>>,
 }
 
 impl<'a> Worker<'a> {
@@ -51,11 +57,36 @@ impl<'a> Worker<'a> {
         environment: &'a Environment<'a>,
         layers: &'a Layers<'a>,
     ) -> Self {
+        let dockerfile = Digest::of(&environment.place);
         Self {
             plan,
             environment,
             layers,
             wants_directory: wants_directory(plan),
+            dockerfile,
+            last: environment.store.places(dockerfile),
+            built: Mutex::default(),
+        }
+    }
+
+    fn built(&self, place: String, key: Digest) {
+        self.built
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(place, key);
+    }
+
+    /// Keeps what was built where, so that later misses can be explained. Best effort: it serves explanations only.
+    pub(super) fn remember_places(&self) {
+        let mut places = self.last.clone();
+        places.keys.extend(
+            self.built
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        );
+        if places != self.last {
+            let _written = self.environment.store.put_places(self.dockerfile, &places);
         }
     }
 
@@ -117,7 +148,11 @@ pub(super) fn execute(
     if !step.no_cache
         && let Some(record) = store.step(key)
     {
-        remember(worker, place, key, quick);
+        worker.built(place, key);
+        if let Some(quick) = quick {
+            // Best effort: it only saves time.
+            let _written = store.put_alias(quick, key);
+        }
         return Ok(finished(&inputs.below, record, true));
     }
     let lock = store.lock("step", key)?;
@@ -130,7 +165,7 @@ pub(super) fn execute(
     if worker.environment.cancel.is_cancelled() {
         return Err(StepError::Cancelled);
     }
-    let reason = reason(worker, step, place, &ingredients);
+    let reason = reason(worker, step, &place, &ingredients);
     report.event(BuildEvent::Missed {
         id: report.id,
         reason: reason.to_string(),
@@ -155,10 +190,10 @@ pub(super) fn execute(
         .remember(made.layer.diff_id, Arc::new(made.layer.toc));
     let publication = Publication {
         record: record.clone(),
-        place,
         quick,
         lock: Some(lock),
     };
+    worker.built(place, key);
     // The publisher lives as long as there are workers.
     let _sent = publish.send(publication);
     Ok(finished(&inputs.below, record, false))
@@ -244,45 +279,26 @@ fn foreign_digests(
     Ok(digests)
 }
 
-/// The place of a step: which Dockerfile and target, which position in which stage.
-fn place(worker: &Worker<'_>, id: StepId) -> Digest {
+/// The place of a step in its Dockerfile: which stage, and which step of it.
+fn place(worker: &Worker<'_>, id: StepId) -> String {
     let steps = &worker.plan.steps;
     let step = &steps[id.0];
     let position = steps[..id.0]
         .iter()
         .filter(|other| other.stage == step.stage)
         .count();
-    let mut hasher = Hasher::new("place");
-    hasher.field(&worker.environment.place);
-    hasher.field(step.platform.to_string());
-    hasher.number(step.stage as u64);
-    hasher.number(position as u64);
-    hasher.finish()
+    format!("{}/{position}/{}", step.stage, step.platform)
 }
 
-/// After a hit: what is built here now. Best effort; it only serves explanations and speed.
-fn remember(worker: &Worker<'_>, place: Digest, key: Digest, quick: Option<Digest>) {
-    let store = worker.environment.store;
-    if let Some(quick) = quick {
-        let _written = store.put_alias(quick, key);
-    }
-    if store.slot(place) != Some(key) {
-        let _written = store.put_slot(place, key);
-    }
-}
-
-fn reason(
-    worker: &Worker<'_>,
-    step: &Step,
-    place: Digest,
-    ingredients: &Ingredients,
-) -> MissReason {
+fn reason(worker: &Worker<'_>, step: &Step, place: &str, ingredients: &Ingredients) -> MissReason {
     if step.no_cache {
         return MissReason::NoCache;
     }
     let store = worker.environment.store;
-    let last = store
-        .slot(place)
-        .and_then(|key| store.step_ingredients(key));
+    let last = worker
+        .last
+        .keys
+        .get(place)
+        .and_then(|key| store.step_ingredients(*key));
     MissReason::between(last.as_ref(), ingredients)
 }

@@ -1,0 +1,38 @@
+//! Locks on byte ranges of an open file, owned by the open file description: threads exclude each other as processes do.
+
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+use rustix::io::Errno;
+
+/// Locks one byte of a file for writing; the byte need not exist. The lock ends when the description is closed, at the
+/// latest with the process. With `wait` it blocks until the byte is free; without, the answer says whether it was.
+///
+/// # Errors
+/// What the kernel answers, interruption excepted.
+pub fn lock_byte(file: BorrowedFd<'_>, offset: i64, wait: bool) -> Result<bool, Errno> {
+    let range = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: offset,
+        l_len: 1,
+        l_pid: 0,
+    };
+    let command = if wait {
+        libc::F_OFD_SETLKW
+    } else {
+        libc::F_OFD_SETLK
+    };
+    loop {
+        // SAFETY: needed because rustix locks whole files only. The descriptor is open for the length of the borrow, and
+        // the kernel only reads `range`, which outlives the call.
+        let answer = unsafe { libc::fcntl(file.as_raw_fd(), command, &raw const range) };
+        if answer == 0 {
+            return Ok(true);
+        }
+        match std::io::Error::last_os_error().raw_os_error() {
+            Some(libc::EINTR) => {}
+            Some(libc::EAGAIN | libc::EACCES) if !wait => return Ok(false),
+            number => return Err(Errno::from_raw_os_error(number.unwrap_or(libc::EIO))),
+        }
+    }
+}
