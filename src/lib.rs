@@ -1,5 +1,13 @@
 //! `builder` compiles a Dockerfile into an OCI image.
 
+#![cfg_attr(
+    test,
+    expect(
+        clippy::disallowed_methods,
+        reason = "tests make and spoil files in ways that fsio does not offer"
+    )
+)]
+
 pub mod build;
 pub mod cli;
 pub mod context;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::graph::Plan;
-use super::step::{CopySource, RunMount, StateRef, StepKind, TreeSource};
+use super::step::{CopySource, CopyStep, RunMount, RunStep, StateRef, Step, StepKind, TreeSource};
 
 /// The whole graph, one step a paragraph, then the image.
 #[must_use]
@@ -13,69 +13,7 @@ pub fn dump(plan: &Plan) -> String {
         _ = writeln!(out, "base {index}: {:?} for {}", base.source, base.platform);
     }
     for (index, step) in plan.steps.iter().enumerate() {
-        _ = writeln!(out, "step {index}: {}", step.label);
-        _ = writeln!(
-            out,
-            "  on {} for {}{}",
-            state(step.input),
-            step.platform,
-            if step.no_cache { ", no cache" } else { "" }
-        );
-        match &step.kind {
-            StepKind::Run(run) => {
-                _ = writeln!(out, "  run {:?}", run.argv);
-                _ = writeln!(
-                    out,
-                    "  cwd {} user {:?} network {}",
-                    run.cwd,
-                    run.user,
-                    run.network.word()
-                );
-                run.env
-                    .iter()
-                    .for_each(|(name, value)| _ = writeln!(out, "  env {name}={value:?}"));
-                run.mounts
-                    .iter()
-                    .for_each(|mount| _ = writeln!(out, "  mount {}", mount_text(mount)));
-                if let Some((path, content)) = &run.script {
-                    _ = writeln!(out, "  script {path} {content:?}");
-                }
-            }
-            StepKind::Copy(copy) => {
-                _ = writeln!(
-                    out,
-                    "  {} from {}",
-                    if copy.add { "add" } else { "copy" },
-                    tree(&copy.from)
-                );
-                for source in &copy.sources {
-                    match source {
-                        CopySource::Path(path) => _ = writeln!(out, "  source {path:?}"),
-                        CopySource::Inline { name, content } => {
-                            _ = writeln!(out, "  inline {name:?} {content:?}")
-                        }
-                    }
-                }
-                _ = writeln!(out, "  to {:?}", copy.destination);
-                let options = (
-                    &copy.chown,
-                    &copy.chmod,
-                    copy.link,
-                    copy.parents,
-                    &copy.exclude,
-                    copy.unpack,
-                );
-                if options != (&None, &None, false, false, &Vec::new(), None) {
-                    _ = writeln!(
-                        out,
-                        "  chown, chmod, link, parents, exclude, unpack {options:?}"
-                    );
-                }
-            }
-            StepKind::Workdir(workdir) => {
-                _ = writeln!(out, "  folder {:?} of {:?}", workdir.path, workdir.user)
-            }
-        }
+        dump_step(&mut out, index, step);
     }
     _ = writeln!(
         out,
@@ -101,6 +39,72 @@ pub fn dump(plan: &Plan) -> String {
         _ = writeln!(out, "warning {}: {}", warning.code, warning.message);
     }
     out
+}
+
+fn dump_step(out: &mut String, index: usize, step: &Step) {
+    _ = writeln!(out, "step {index}: {}", step.label);
+    _ = writeln!(
+        out,
+        "  on {} for {}{}",
+        state(step.input),
+        step.platform,
+        if step.no_cache { ", no cache" } else { "" }
+    );
+    match &step.kind {
+        StepKind::Run(run) => dump_run(out, run),
+        StepKind::Copy(copy) => dump_copy(out, copy),
+        StepKind::Workdir(workdir) => {
+            _ = writeln!(out, "  folder {:?} of {:?}", workdir.path, workdir.user);
+        }
+    }
+}
+
+fn dump_run(out: &mut String, run: &RunStep) {
+    _ = writeln!(out, "  run {:?}", run.argv);
+    _ = writeln!(
+        out,
+        "  cwd {} user {:?} network {}",
+        run.cwd,
+        run.user,
+        run.network.word()
+    );
+    for (name, value) in &run.env {
+        _ = writeln!(out, "  env {name}={value:?}");
+    }
+    for mount in &run.mounts {
+        _ = writeln!(out, "  mount {}", mount_text(mount));
+    }
+    if let Some((path, content)) = &run.script {
+        _ = writeln!(out, "  script {path} {content:?}");
+    }
+}
+
+fn dump_copy(out: &mut String, copy: &CopyStep) {
+    let verb = if copy.add { "add" } else { "copy" };
+    _ = writeln!(out, "  {verb} from {}", tree(&copy.from));
+    for source in &copy.sources {
+        match source {
+            CopySource::Path(path) => _ = writeln!(out, "  source {path:?}"),
+            CopySource::Inline { name, content } => {
+                _ = writeln!(out, "  inline {name:?} {content:?}");
+            }
+        }
+    }
+    _ = writeln!(out, "  to {:?}", copy.destination);
+    let options = (
+        &copy.chown,
+        &copy.chmod,
+        copy.link,
+        copy.parents,
+        &copy.exclude,
+        copy.unpack,
+    );
+    if options != (&None, &None, false, false, &Vec::new(), None) {
+        _ = writeln!(
+            out,
+            "  chown, chmod, link, parents, exclude, unpack {options:?}"
+        );
+    }
 }
 
 fn state(state: StateRef) -> String {

@@ -131,13 +131,13 @@ impl<'a> Lowering<'a> {
             finished: vec![None; count],
         };
         for index in 0..count {
-            let line = lowering.from_line(index)?;
+            let line = lowering.read_from_line(index)?;
             lowering.lines.push(line);
         }
         Ok(lowering)
     }
 
-    fn from_line(&mut self, index: usize) -> Result<FromLine, Failure> {
+    fn read_from_line(&mut self, index: usize) -> Result<FromLine, Failure> {
         let from = &self.dockerfile.stages[index].from.kind;
         let escape = self.dockerfile.escape;
         let globals = &self.globals;

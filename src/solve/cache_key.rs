@@ -281,7 +281,8 @@ mod tests {
             gid: 0,
             read_only: false,
         };
-        let variants: Vec<Box<dyn Fn(&mut RunStep)>> = vec![
+        type Variant = Box<dyn Fn(&mut RunStep)>;
+        let variants: Vec<Variant> = vec![
             Box::new(|_| {}),
             Box::new(|r| r.argv.push("y".into())),
             Box::new(|r| r.argv[2].push('y')),

@@ -131,27 +131,8 @@ fn lower_mount(
     spec: &MountSpec,
     place: Place,
 ) -> Result<RunMount, Failure> {
-    let lookup = |name: &str| state.variable(name);
-    let mut expand_value = |word: &ast::Word| {
-        word::expand(word, place.escape, &lookup, Mode::Argument).map(|expansion| expansion.value)
-    };
-    let mount = mount::resolve(spec, &mut expand_value).map_err(|error| match error {
-        MountError::Invalid { message, span } => fail("mount", span, message),
-        MountError::Expand(error) => super::super::expand_failure(error),
-    })?;
-    let cwd = state.cwd();
-    let target_of = |target: &str| {
-        let path = paths::absolute(&cwd, target);
-        if path == "/" {
-            return Err(fail(
-                "mount",
-                spec.span,
-                format!("invalid mount target \"{target}\""),
-            ));
-        }
-        Ok(path)
-    };
-    Ok(match mount {
+    let target_of = |target: &str| mount_target(state, spec, target);
+    Ok(match resolve_mount(state, spec, place)? {
         Mount::Bind {
             from,
             source,
@@ -191,11 +172,7 @@ fn lower_mount(
             RunMount::Cache {
                 id,
                 target,
-                sharing: match sharing {
-                    mount::Sharing::Shared => Sharing::Shared,
-                    mount::Sharing::Private => Sharing::Private,
-                    mount::Sharing::Locked => Sharing::Locked,
-                },
+                sharing: cache_sharing(sharing),
                 from,
                 source: source.unwrap_or_default(),
                 mode: mode.unwrap_or(0o755),
@@ -227,6 +204,35 @@ fn lower_mount(
         },
         Mount::Ssh { .. } => return Err(not_yet(spec.span, "an SSH mount")),
     })
+}
+
+fn resolve_mount(state: &StageState, spec: &MountSpec, place: Place) -> Result<Mount, Failure> {
+    let lookup = |name: &str| state.variable(name);
+    let mut expand_value = |word: &ast::Word| {
+        word::expand(word, place.escape, &lookup, Mode::Argument).map(|expansion| expansion.value)
+    };
+    mount::resolve(spec, &mut expand_value).map_err(|error| match error {
+        MountError::Invalid { message, span } => fail("mount", span, message),
+        MountError::Expand(error) => super::super::expand_failure(error),
+    })
+}
+
+/// The absolute path of a mount's target, which may be anything but the root.
+fn mount_target(state: &StageState, spec: &MountSpec, target: &str) -> Result<String, Failure> {
+    let path = paths::absolute(&state.cwd(), target);
+    if path == "/" {
+        let message = format!("invalid mount target \"{target}\"");
+        return Err(fail("mount", spec.span, message));
+    }
+    Ok(path)
+}
+
+fn cache_sharing(sharing: mount::Sharing) -> Sharing {
+    match sharing {
+        mount::Sharing::Shared => Sharing::Shared,
+        mount::Sharing::Private => Sharing::Private,
+        mount::Sharing::Locked => Sharing::Locked,
+    }
 }
 
 type Ownership = (Option<u32>, Option<u32>, Option<u32>);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use builder::oci::{BlobError, BlobSource as _, Descriptor, Digest, Manifest, media_type};
 use builder::registry::{ContentError, Failure, Patience, RegistryError, Settings, Unreachable};
 
-use super::{Caller, amd64, layer, message, noise, read, settings};
+use super::{Caller, amd64, layer, message, noise, read, read_layer, settings};
 use crate::support::registry::{Effect, FakeImage, FakeRegistry, gzip};
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use builder::oci::{Descriptor, Digest, Manifest, media_type};
 use builder::registry::{Failure, PushBlob, PushEvent, PushManifest, PushRequest, RegistryError};
 
-use super::{Caller, amd64, message, noise, read, settings};
+use super::{Caller, amd64, message, noise, read_layer, settings};
 use crate::support::registry::{Access, Effect, FakeImage, FakeRegistry};
 
 /// A layer that counts how often it is opened.

@@ -32,7 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("snapshot", &["oci", "sys", "fsio", "layer"]),
     ("sandbox", &["sys", "fsio"]),
     ("registry", &["oci", "fsio"]),
-    ("image", &["oci", "fsio"]),
+    ("image", &["oci", "fsio", "layer"]),
     (
         "solve",
         &[
@@ -67,7 +67,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ui", &["source", "oci", "solve", "build"]),
     (
         "cli",
-        &["source", "oci", "fsio", "store", "sandbox", "build", "ui"],
+        &[
+            "source", "oci", "fsio", "plan", "store", "sandbox", "registry", "solve", "export",
+            "build", "ui",
+        ],
     ),
     ("main", &["sandbox", "cli"]),
 ];
