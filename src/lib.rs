@@ -1,4 +1,57 @@
-//! `builder` compiles a Dockerfile into an OCI image.
+//! `builder` compiles a Dockerfile into an OCI image. One process a build, no daemon.
+//!
+//! ```text
+//! Dockerfile ─dockerfile─▶ AST ─plan─▶ instruction graph ─solve─▶ layers + config ─image─▶ manifest ─export─▶ out
+//!                                ▲                        ▲ │ ▲
+//!                  base configs ─┘       context, sandbox ┘ │ └ store (blobs, layers, step records)
+//!                  (registry, layout, store)      snapshot ─┘
+//! ```
+//!
+//! Data flows one way; nothing downstream calls upstream. Planning and resolving alternate until no image is unknown.
+//! `docs/architecture.md` has all of this at length.
+//!
+//! # Map
+//!
+//! Vocabulary and tools, which know nothing of a build:
+//! - [`source`]: texts, spans, diagnostics and their rendering
+//! - [`oci`]: digests, platforms, references, descriptors, manifests, configs
+//! - [`sys`]: system calls that no safe crate covers, probes of the kernel
+//! - [`fsio`]: file operations whose errors name the path
+//!
+//! A build, in the order in which data passes:
+//! - [`cli`]: words to a request, failures to exit codes
+//! - [`build`]: the one orchestrator
+//! - [`dockerfile`]: text to syntax tree, expansion of words
+//! - [`plan`]: syntax tree to instruction graph, with the image's final config and history
+//! - [`registry`]: client of registries: resolve, pull, push
+//! - [`solve`]: graph to layers: keys, look-up, scheduling, the work of each kind of step
+//! - [`context`]: folders to copy from, their ignore rules, digests and stat index
+//! - [`snapshot`]: the directories that a step writes to
+//! - [`sandbox`]: one `RUN` in namespaces
+//! - [`layer`]: tables of contents, tars, directories, compression
+//! - [`store`]: files on disk: blobs, layers, step records, names, locks
+//! - [`image`]: OCI layouts as bases; config, history and manifest of what was built
+//! - [`export`]: layouts, tarballs, pushes
+//! - [`ui`]: events and failures as text
+//!
+//! # Invariants
+//!
+//! - *Pure planning*: [`dockerfile`] and [`plan`] read no file, no clock and no network.
+//! - *One way*: the table in `tests/suite/tidy` says who may use whom; it has no cycle.
+//! - *One place each*: `unsafe` in [`sys`], `std::fs` in [`fsio`], standard output and error in [`ui`], the environment in
+//!   `cli/settings.rs`, the clock in the request.
+//! - *Formats do not store, the store does not think*: [`layer`] knows no places, [`store`] no meanings.
+//! - *Names last*: what is written gets its name when it is complete. Damage reads as absence.
+//! - *Nothing forks with threads*: a sandbox is this executable started again, with one thread.
+//! - *Same inputs, same bytes*: nothing depends on the order of a map or a folder, or on the number of threads.
+//!
+//! # Files on disk
+//!
+//! Below the root (`--root`, `/var/lib/builder`, `$XDG_DATA_HOME/builder`), in `v1/`: `blobs/`, `layers/`, `steps/`, `slots/`,
+//! `images/`, `contexts/`, `mounts/`, `scaffold/`, `locks/`, `tmp/`; `store/paths.rs` says what each is, and
+//! `docs/store-layout.md` what holds of it. Read besides: the Dockerfile, contexts and their ignore files, OCI layouts, secrets,
+//! logins in `~/.docker/config.json` and `$XDG_RUNTIME_DIR/containers/auth.json`, certificates in `/etc/{docker,containers}/certs.d`,
+//! `/etc/resolv.conf`, and what `--ca-certs` names. Written besides: what `-o` and `--iidfile` name.
 
 #![cfg_attr(
     test,
