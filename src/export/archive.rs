@@ -168,6 +168,12 @@ fn write(
                     .open_blob_file(descriptor.digest)
                     .map_err(|e| Problem::Export(e.into()))?;
                 tar.append_data(&mut header(descriptor.size, 0o644), path, blob)
+                    .inspect_err(|error| {
+                        if error.kind() == io::ErrorKind::InvalidData {
+                            // What is damaged becomes a miss, so that the next export makes it again.
+                            store.forget_blob(descriptor.digest);
+                        }
+                    })
                     .map_err(Problem::Write)?;
             }
         }

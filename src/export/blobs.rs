@@ -135,7 +135,14 @@ fn write_plain(
     if let Some(tar) = store.layer_tar(diff_id) {
         let file = crate::fsio::open(&tar)?;
         let mut verified = crate::store::VerifyingReader::new(file, diff_id);
-        return copy(&mut verified, out, diff_id);
+        return copy(&mut verified, out, diff_id).inspect_err(|error| {
+            let damaged =
+                |e: &crate::fsio::Error| e.source.kind() == std::io::ErrorKind::InvalidData;
+            if matches!(error, ExportError::Disk(error) if damaged(error)) {
+                // What is damaged becomes a miss, so that the next build mends it.
+                store.forget_layer(diff_id);
+            }
+        });
     }
     if let Some(remote) = &layer.remote {
         store.fetch(remote)?;

@@ -72,6 +72,10 @@ fn copy_blob(store: &Store, descriptor: &Descriptor, target: &Path) -> Result<()
     match std::io::copy(&mut blob, &mut file).context("write", &aside) {
         Ok(_) => Ok(fsio::rename(&aside, target)?),
         Err(error) => {
+            if error.source.kind() == std::io::ErrorKind::InvalidData {
+                // What is damaged becomes a miss, so that the next export makes it again.
+                store.forget_blob(descriptor.digest);
+            }
             fsio::remove_file_if_there(&aside)?;
             Err(error.into())
         }

@@ -4,6 +4,10 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use rustix::io::Errno;
 
+/// The kernel's numbers in the width of the structure that carries them.
+const WRITE_LOCK: libc::c_short = 1;
+const FROM_THE_START: libc::c_short = 0;
+
 /// Locks one byte of a file for writing; the byte need not exist. The lock ends when the description is closed, at the
 /// latest with the process. With `wait` it blocks until the byte is free; without, the answer says whether it was.
 ///
@@ -11,8 +15,8 @@ use rustix::io::Errno;
 /// What the kernel answers, interruption excepted.
 pub fn lock_byte(file: BorrowedFd<'_>, offset: i64, wait: bool) -> Result<bool, Errno> {
     let range = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
+        l_type: WRITE_LOCK,
+        l_whence: FROM_THE_START,
         l_start: offset,
         l_len: 1,
         l_pid: 0,
@@ -34,5 +38,16 @@ pub fn lock_byte(file: BorrowedFd<'_>, offset: i64, wait: bool) -> Result<bool, 
             Some(libc::EAGAIN | libc::EACCES) if !wait => return Ok(false),
             number => return Err(Errno::from_raw_os_error(number.unwrap_or(libc::EIO))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_the_kernels() {
+        assert_eq!(i32::from(WRITE_LOCK), libc::F_WRLCK);
+        assert_eq!(i32::from(FROM_THE_START), libc::SEEK_SET);
     }
 }
