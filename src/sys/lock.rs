@@ -10,6 +10,10 @@ use rustix::io::Errno;
 /// # Errors
 /// What the kernel answers, interruption excepted.
 pub fn lock_byte(file: BorrowedFd<'_>, offset: i64, wait: bool) -> Result<bool, Errno> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the constants are 1 and 0, whatever types they were given"
+    )]
     let range = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
