@@ -14,8 +14,8 @@ pub(super) struct StageState {
     pub(super) platform: Platform,
     /// Variables that expansion and RUN see: the image's environment and declared arguments, in order.
     env: Vec<(String, String)>,
-    /// Declared arguments in the order of their first declaration, with their effective values.
-    args: Vec<(String, Option<String>)>,
+    /// Declared arguments in the order of their first declaration.
+    args: Vec<String>,
     /// Whether CMD appeared in this very stage.
     pub(super) cmd_set: bool,
     /// Triggers declared in this stage: the config's list without those of the base, which have run.
@@ -54,13 +54,12 @@ impl StageState {
     }
 
     /// `ARG`: for what follows, not in the image. Without a value the name is declared and stays as it is.
-    pub(super) fn set_arg(&mut self, name: &str, value: Option<String>) {
-        if let Some(value) = &value {
+    pub(super) fn set_arg(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
             self.set_variable(name, value);
         }
-        match self.args.iter_mut().find(|(key, _)| key == name) {
-            Some((_, old)) => *old = value,
-            None => self.args.push((name.to_owned(), value)),
+        if !self.declares(name) {
+            self.args.push(name.to_owned());
         }
     }
 
@@ -82,21 +81,20 @@ impl StageState {
 
     /// Whether an argument was declared here.
     pub(super) fn declares(&self, name: &str) -> bool {
-        self.args.iter().any(|(key, _)| key == name)
+        self.args.iter().any(|arg| arg == name)
     }
 
-    /// `|2 A=1 B=2 `, or nothing where no argument has a value.
+    /// `|2 A=1 B= `, the arguments that were declared and what a step sees of them; nothing where there are none.
     pub(super) fn history_args(&self) -> String {
-        let set: Vec<String> = self
-            .args
-            .iter()
-            .filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)))
-            .collect();
-        if set.is_empty() {
-            String::new()
-        } else {
-            format!("|{} {} ", set.len(), set.join(" "))
+        if self.args.is_empty() {
+            return String::new();
         }
+        let mut text = format!("|{} ", self.args.len());
+        for name in &self.args {
+            let value = self.variable(name).unwrap_or_default();
+            text.push_str(&format!("{name}={value} "));
+        }
+        text
     }
 
     /// The working directory, absolute.

@@ -1,6 +1,6 @@
 //! Shows events and results; the only module that touches standard output and standard error.
 //!
-//! A build reports [`BuildEvent`](crate::solve::BuildEvent)s to an [`EventSink`]; [`renderer`] makes the one that the
+//! A build reports [`BuildEvent`]s to an [`EventSink`]; [`renderer`] makes the one that the
 //! user asked for. What a failed build ends with is put together in [`report`], what a command prints goes through
 //! [`Console`]. Nothing here decides anything about the build, and nothing reads the environment: colours, terminal
 //! and tail length are given.

@@ -33,7 +33,7 @@ fn says(outcome: &Outcome, words: &[&str]) {
 fn a_misspelt_instruction_gets_a_suggestion() {
     require_capability!(Base(Busybox));
     let outcome = build(&TestEnv::new(), "FROM base\nCOPPY a b\n").exited(1);
-    says(&outcome, &["Dockerfile", "COPPY a b", "`COPY`"]);
+    says(&outcome, &["Dockerfile:2", "COPPY a b", "COPY?"]);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_failing_command_is_reported_and_the_next_build_works() {
     let env = TestEnv::new();
     let dockerfile = "FROM base\nRUN echo before >/a\nRUN echo last words; exit 7\n";
     let outcome = build(&env, dockerfile).exited(1);
-    says(&outcome, &["Dockerfile:3", "exit code 7", "last words"]);
+    says(&outcome, &["Dockerfile:3", "exit code: 7", "last words"]);
     let outcome = build(&env, "FROM base\nRUN echo before >/a\nRUN true\n").succeeded();
     assert_eq!(Progress::read(&outcome.stderr).ran(), ["RUN true"]);
 }
@@ -81,7 +81,7 @@ fn dockerfiles_that_are_none_are_refused() {
     for (dockerfile, words) in [
         (&b""[..], "Dockerfile"),
         (b"\xff\xfe\x00", "UTF-8"),
-        (b"# only a comment\n", "FROM"),
+        (b"# only a comment\n", "no instructions"),
         (b"COPY a b\n", "FROM"),
         (long.as_bytes(), "Dockerfile:2"),
     ] {

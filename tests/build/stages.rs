@@ -85,5 +85,9 @@ fn a_target_that_fails_says_how() {
     let step = progress.step("nobody needs");
     assert_eq!(step.end, Some(End::Failed));
     assert_eq!(step.output, ["the stage nobody needs has run"]);
-    assert!(outcome.stderr.contains("exit code 1"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("exit code: 1"),
+        "{}",
+        outcome.stderr
+    );
 }

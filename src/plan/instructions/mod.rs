@@ -49,11 +49,17 @@ fn workdir(
     word: &Word,
     place: Place,
 ) -> Result<(), Failure> {
-    let path = paths::absolute(&state.cwd(), &expand(lowering, state, word, place)?);
+    let written = expand(lowering, state, word, place)?;
+    let path = paths::absolute(&state.cwd(), &written);
+    // The history keeps an absolute path as it was written.
+    let text = if written.starts_with('/') {
+        format!("WORKDIR {written}")
+    } else {
+        format!("WORKDIR {path}")
+    };
     state
         .config
         .set("WorkingDir", Some(serde_json::json!(path)));
-    let text = format!("WORKDIR {path}");
     // The root is always there.
     let step = (path != "/").then(|| {
         let step = WorkdirStep {
@@ -85,7 +91,7 @@ fn argument(
             Some(value) => format!("{name}={value}"),
             None => name.clone(),
         });
-        state.set_arg(&name, value);
+        state.set_arg(&name, value.as_deref());
     }
     state.record(format!("ARG {}", texts.join(" ")), None);
     Ok(())
