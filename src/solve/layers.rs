@@ -117,25 +117,16 @@ impl<'a> Layers<'a> {
         Ok(ContentSource::Tar(tar))
     }
 
-    /// Makes sure that the store has the original blob of a base's layer.
-    ///
-    /// # Errors
-    /// It cannot be fetched, or is not what it should be; the disk.
-    pub fn blob(&self, layer: &LayerHandle) -> Result<()> {
+    /// The uncompressed bytes of a base's layer. One that was made here has no other representation to fall back on: it is
+    /// forgotten, so that the next build makes it again.
+    fn plain(&self, layer: &LayerHandle) -> Result<Box<dyn Read + Send>> {
         let Some(remote) = &layer.remote else {
+            self.store.forget_layer(layer.diff_id);
             return Err(LayerError::Gone {
                 diff_id: layer.diff_id,
             });
         };
-        Ok(self.store.fetch(remote)?)
-    }
-
-    /// The uncompressed bytes of a base's layer.
-    fn plain(&self, layer: &LayerHandle) -> Result<Box<dyn Read + Send>> {
-        self.blob(layer)?;
-        let remote = layer.remote.as_ref().ok_or(LayerError::Gone {
-            diff_id: layer.diff_id,
-        })?;
+        self.store.fetch(remote)?;
         let blob = self.store.open_blob_file(remote.blob.digest)?;
         let broken = |source| LayerError::Format {
             diff_id: layer.diff_id,
