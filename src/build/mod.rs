@@ -122,7 +122,8 @@ pub fn build(
         fsio::remove_file_if_there(path)?;
     }
     let mut vertices = Vertices::new(sink);
-    let (dockerfile, dockerfile_path) = read_dockerfile(request, sources, &mut vertices)?;
+    let (dockerfile, dockerfile_path, mut warnings) =
+        read_dockerfile(request, sources, &mut vertices)?;
     let (plan, bases) = make_plan(request, tools, &dockerfile, sources, &mut vertices)?;
     let environment = environment(request, tools, &plan, bases, &dockerfile_path)?;
     let first = vertices.next;
@@ -139,10 +140,12 @@ pub fn build(
     let cached = (0..plan.steps.len())
         .filter(|i| solution.step(plan::StepId(*i)).cached)
         .count();
+    let steps = (plan.steps.len(), cached);
+    warnings.extend(plan.warnings);
     Ok(Report {
         image_id,
-        steps: (plan.steps.len(), cached),
-        warnings: plan.warnings,
+        steps,
+        warnings,
     })
 }
 
@@ -157,7 +160,7 @@ pub fn plan_only(
     sink: &mut dyn EventSink,
 ) -> Result<Plan, BuildError> {
     let mut vertices = Vertices::new(sink);
-    let (dockerfile, _) = read_dockerfile(request, sources, &mut vertices)?;
+    let (dockerfile, ..) = read_dockerfile(request, sources, &mut vertices)?;
     Ok(make_plan(request, tools, &dockerfile, sources, &mut vertices)?.0)
 }
 
@@ -181,7 +184,7 @@ fn read_dockerfile(
     request: &Request,
     sources: &mut Sources,
     vertices: &mut Vertices<'_>,
-) -> Result<(Dockerfile, PathBuf), BuildError> {
+) -> Result<(Dockerfile, PathBuf, Vec<Diagnostic>), BuildError> {
     // A wrong context is said before a Dockerfile that is missing because of it.
     LocalContext::open(&request.source.context, IgnoreFile::none())?;
     let path = dockerfile_path(&request.source);
@@ -199,7 +202,7 @@ fn read_dockerfile(
     let parsed = dockerfile::parse(&file);
     match parsed.dockerfile {
         Some(dockerfile) if !parsed.diagnostics.iter().any(Diagnostic::is_error) => {
-            Ok((dockerfile, path))
+            Ok((dockerfile, path, parsed.diagnostics))
         }
         _ => Err(BuildError::Dockerfile(parsed.diagnostics)),
     }
@@ -349,7 +352,11 @@ fn environment<'a>(
         run: request.run.clone(),
         clock: request.clock,
         epoch: request.plan.epoch,
-        privileges: Privileges::Full,
+        privileges: if rustix::process::geteuid().is_root() {
+            Privileges::Full
+        } else {
+            Privileges::OneId
+        },
         jobs: request.jobs,
         place: format!("{place}\n{target}"),
         cancel: tools.cancel.clone(),

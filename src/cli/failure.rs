@@ -28,6 +28,7 @@ enum Text {
 const BUILD: u8 = 1;
 const USAGE: u8 = 2;
 const ENVIRONMENT: u8 = 3;
+const MISTAKE: u8 = 70;
 const INTERRUPTED: u8 = 130;
 
 impl Failure {
@@ -51,6 +52,18 @@ impl Failure {
                 hints: Vec::new(),
             },
         }
+    }
+
+    /// The builder itself is at fault.
+    pub(super) fn mistake() -> Self {
+        let failure = Self {
+            code: MISTAKE,
+            text: Text::Plain {
+                error: "this is a mistake in builder itself".to_owned(),
+                hints: Vec::new(),
+            },
+        };
+        failure.hint("please report it with the lines above and the Dockerfile")
     }
 
     /// Adds an action.

@@ -27,9 +27,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return failure::usage(&error),
     };
     let colours = environment.colours;
-    match dispatch(cli, &environment) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(colours),
+    // A panic is a mistake of ours; the panic hook has printed where.
+    let outcome =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(cli, &environment)));
+    match outcome {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) => failure.report(colours),
+        Err(_) => Failure::mistake().report(colours),
     }
 }
 

@@ -104,7 +104,12 @@ pub(super) fn registry(
         .into_iter()
         .chain(podman)
         .collect();
-    let credentials = Credentials::from_files(&files).map_err(Failure::environment)?;
+    let credentials = Credentials::from_files(&files).unwrap_or_else(|error| {
+        // Most builds need no login; one that does will say so.
+        ui::Console::process(environment.colours)
+            .warning(&format!("registry logins are not used: {error}"));
+        Credentials::default()
+    });
     let certificate_folders = vec![
         PathBuf::from("/etc/docker/certs.d"),
         PathBuf::from("/etc/containers/certs.d"),

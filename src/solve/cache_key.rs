@@ -81,9 +81,15 @@ pub(super) enum Foreign<'a> {
     Path(&'a str),
 }
 
-/// The ingredients of a step on a state. `foreign` are the digests of what it takes from other trees.
+/// The ingredients of a step on a state. `foreign` are the digests of what it takes from other trees, `epoch` is the time
+/// of files that the builder makes itself.
 #[must_use]
-pub(super) fn ingredients(step: &Step, input: Digest, foreign: &SourceDigests) -> Ingredients {
+pub(super) fn ingredients(
+    step: &Step,
+    input: Digest,
+    foreign: &SourceDigests,
+    epoch: Option<i64>,
+) -> Ingredients {
     let mut all = Ingredients::default();
     all.add("platform", step.platform.to_string());
     if depends_on_input(step) {
@@ -97,6 +103,10 @@ pub(super) fn ingredients(step: &Step, input: Digest, foreign: &SourceDigests) -
             all.add("path", path);
             all.add("user", user);
         }
+    }
+    // A command sees the epoch only as a variable, if the Dockerfile declares it.
+    if let (Some(epoch), false) = (epoch, matches!(step.kind, StepKind::Run(_))) {
+        all.add("epoch", epoch.to_string());
     }
     for (index, digest) in foreign.iter().enumerate() {
         all.add(format!("{FILES} {index}"), digest.to_string());
@@ -265,7 +275,7 @@ mod tests {
             no_cache: false,
             kind: StepKind::Run(run),
         };
-        ingredients(&step, Digest::of("input"), &vec![]).key()
+        ingredients(&step, Digest::of("input"), &vec![], None).key()
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub enum StepError {
         /// Why.
         source: SandboxError,
     },
+    /// A RUN without the rights it takes.
+    #[error("RUN needs root: it mounts file systems and makes namespaces")]
+    NeedsRoot,
     /// `USER` or `--chown` names somebody who is not there.
     #[error(transparent)]
     User(#[from] super::step::UserError),
@@ -139,7 +142,11 @@ impl StepError {
             Self::Sandbox { source, .. } => {
                 source.exit_code().is_none() && !matches!(source, SandboxError::TimedOut { .. })
             }
-            Self::Layer(_) | Self::Store(_) | Self::Disk(_) | Self::Changes(_) => true,
+            Self::NeedsRoot
+            | Self::Layer(_)
+            | Self::Store(_)
+            | Self::Disk(_)
+            | Self::Changes(_) => true,
             Self::Context(error) => !matches!(error, ContextError::Lookup(_)),
             _ => false,
         }

@@ -100,6 +100,7 @@ impl fmt::Display for IngredientChange {
         }
         let value = |value: &Option<String>| match value {
             None => "(none)".to_owned(),
+            Some(text) if text.is_empty() => "(empty)".to_owned(),
             Some(text) if text.chars().count() > 60 => {
                 text.chars().take(57).chain("...".chars()).collect()
             }

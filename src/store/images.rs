@@ -47,6 +47,8 @@ impl Store {
         let names = fsio::read_dir_sorted(&folder)?;
         let mut images: Vec<ImageRecord> = names
             .iter()
+            // What a crash left beside a record begins with a dot; no escaped name does.
+            .filter(|name| !name.as_encoded_bytes().starts_with(b"."))
             .filter_map(|name| record::read(&folder.join(name)))
             .collect();
         images.sort_by(|a, b| a.name.cmp(&b.name));

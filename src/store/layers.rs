@@ -96,6 +96,8 @@ impl Store {
     /// The disk.
     pub fn publish_layer(&self, layer: &NewLayer<'_>) -> Result<(), StoreError> {
         let folder = self.paths.layer(layer.diff_id);
+        // Two that make the same layer at once must not clear away each other's half.
+        let _lock = self.lock("publish", layer.diff_id)?;
         let new = !self.has_layer(layer.diff_id);
         if new {
             self.forget_layer(layer.diff_id);

@@ -12,7 +12,7 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use copy::CopyError;
 pub use user::UserError;
@@ -26,14 +26,17 @@ use super::layers::Layers;
 use super::miss::MissReason;
 use super::state::{LayerHandle, State};
 use super::times::rfc3339;
-use crate::layer::Layer;
+use crate::layer::{Layer, Privileges};
 use crate::oci::{Digest, Hasher};
 use crate::plan::{Plan, StateRef, Step, StepId, StepKind, TreeSource};
-use crate::store::{Places, StepRecord};
+use crate::store::{Lock, Places, StepRecord};
 
 /// Time of files that a build makes itself where no epoch is given: 1980-01-01, the earliest that ZIP archives can
 /// hold. The same for everybody, so that layers do not depend on when they were made.
 const DEFAULT_MTIME: i64 = 315_532_800;
+
+/// How often a lock that somebody else holds is asked for.
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// What all steps of a solve share.
 #[derive(Debug)]
@@ -62,7 +65,11 @@ impl<'a> Worker<'a> {
             plan,
             environment,
             layers,
-            wants_directory: wants_directory(plan),
+            // Without root there are no RUN steps, and nobody mounts anything.
+            wants_directory: match environment.privileges {
+                Privileges::Full => wants_directory(plan),
+                _ => vec![false; plan.steps.len()],
+            },
             dockerfile,
             last: environment.store.places(dockerfile),
             built: Mutex::default(),
@@ -74,6 +81,19 @@ impl<'a> Worker<'a> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(place, key);
+    }
+
+    /// Waits for a lock of the store, unless the build is stopped.
+    fn lock(&self, kind: &str, what: Digest) -> Result<Lock, StepError> {
+        loop {
+            if let Some(lock) = self.environment.store.try_lock(kind, what)? {
+                return Ok(lock);
+            }
+            if self.environment.cancel.is_cancelled() {
+                return Err(StepError::Cancelled);
+            }
+            std::thread::sleep(LOCK_POLL);
+        }
     }
 
     /// Keeps what was built where, so that later misses can be explained. Best effort: it serves explanations only.
@@ -135,14 +155,19 @@ pub(super) fn execute(
     let step = worker.plan.step(id);
     let store = worker.environment.store;
     let inputs = Inputs::new(step, states);
-    let quick = quick_key(step, &inputs);
+    let quick = quick_key(step, &inputs, worker.environment.epoch);
     if !step.no_cache
         && let Some(record) = quick.and_then(|quick| store.step(store.alias(quick)?))
     {
         return Ok(finished(&inputs.below, record, true));
     }
     let foreign = foreign_digests(worker, step, &inputs)?;
-    let ingredients = cache_key::ingredients(step, inputs.below.identity, &foreign);
+    let ingredients = cache_key::ingredients(
+        step,
+        inputs.below.identity,
+        &foreign,
+        worker.environment.epoch,
+    );
     let key = ingredients.key();
     let place = place(worker, id);
     if !step.no_cache
@@ -155,11 +180,12 @@ pub(super) fn execute(
         }
         return Ok(finished(&inputs.below, record, true));
     }
-    let lock = store.lock("step", key)?;
+    let lock = worker.lock("step", key)?;
     // Somebody else may have done it while we waited.
     if !step.no_cache
         && let Some(record) = store.step(key)
     {
+        worker.built(place, key);
         return Ok(finished(&inputs.below, record, true));
     }
     if worker.environment.cancel.is_cancelled() {
@@ -193,6 +219,15 @@ pub(super) fn execute(
         quick,
         lock: Some(lock),
     };
+    if reads_context(step) && foreign_digests(worker, step, &inputs)? != foreign {
+        // What was copied may be neither the old files nor the new ones: it must not be found under the key of either.
+        let message = format!(
+            "{}: files changed while they were read; the result is not kept in the cache",
+            step.label
+        );
+        report.event(BuildEvent::Warning { message });
+        return Ok(finished(&inputs.below, record, false));
+    }
     worker.built(place, key);
     // The publisher lives as long as there are workers.
     let _sent = publish.send(publication);
@@ -246,7 +281,7 @@ fn finished(below: &State, record: StepRecord, cached: bool) -> StepResult {
 
 /// For a step that takes files from other states only: a key over the identities of those states, which are known
 /// without looking at any file. Where it leads nowhere, the content decides.
-fn quick_key(step: &Step, inputs: &Inputs) -> Option<Digest> {
+fn quick_key(step: &Step, inputs: &Inputs, epoch: Option<i64>) -> Option<Digest> {
     let sources = cache_key::foreign_sources(step);
     if sources.is_empty() {
         return None;
@@ -258,7 +293,7 @@ fn quick_key(step: &Step, inputs: &Inputs) -> Option<Digest> {
             TreeSource::Context | TreeSource::NamedContext(_) => None,
         })
         .collect();
-    let ingredients = cache_key::ingredients(step, inputs.below.identity, &identities?);
+    let ingredients = cache_key::ingredients(step, inputs.below.identity, &identities?, epoch);
     let mut hasher = Hasher::new("quick key");
     hasher.field(ingredients.key().as_bytes());
     Some(hasher.finish())
@@ -277,6 +312,14 @@ fn foreign_digests(
         });
     }
     Ok(digests)
+}
+
+/// Whether a step takes files from a folder that anybody may write to.
+fn reads_context(step: &Step) -> bool {
+    let is_context = |source: &TreeSource| !matches!(source, TreeSource::State(_));
+    cache_key::foreign_sources(step)
+        .iter()
+        .any(|(source, _)| is_context(source))
 }
 
 /// The place of a step in its Dockerfile: which stage, and which step of it.

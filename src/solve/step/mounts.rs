@@ -1,5 +1,6 @@
 //! The mounts of a RUN: what the instruction declares, turned into what the sandbox mounts.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::super::error::StepError;
@@ -38,6 +39,7 @@ pub(super) fn prepare(
         env: Vec::new(),
         _locks: Vec::new(),
     };
+    lock_caches(worker, run, &mut prepared)?;
     for (index, mount) in run.mounts.iter().enumerate() {
         let name = format!("mount-{index}");
         match mount {
@@ -98,6 +100,27 @@ pub(super) fn read_only_file(target: &str, source: PathBuf) -> Mount {
     }
 }
 
+/// Locks the caches that only one step may use at a time: each once, in an order that all steps share, so that two steps
+/// never wait for each other.
+fn lock_caches(worker: &Worker<'_>, run: &RunStep, prepared: &mut Mounts) -> Result<(), StepError> {
+    let identities: BTreeSet<Digest> = run
+        .mounts
+        .iter()
+        .filter_map(|mount| match mount {
+            RunMount::Cache {
+                id,
+                sharing: Sharing::Locked,
+                ..
+            } => Some(Digest::of(id)),
+            _ => None,
+        })
+        .collect();
+    for identity in identities {
+        prepared._locks.push(worker.lock("mount", identity)?);
+    }
+    Ok(())
+}
+
 fn bind(
     worker: &Worker<'_>,
     inputs: &Inputs,
@@ -146,7 +169,7 @@ fn context_state(
     } else {
         "/file".to_owned()
     };
-    let _lock = store.lock("step", key)?;
+    let _lock = worker.lock("context-mount", key)?;
     let record = match store.step(key) {
         Some(record) => record,
         None => make_context_layer(worker, &tree, node, &sub_path, key)?,
@@ -221,14 +244,8 @@ fn cache(
     let store = worker.environment.store;
     let identity = Digest::of(id);
     let folder = match sharing {
-        Sharing::Shared => store.cache_mount(id),
-        // The same id twice in one step is one directory, so the step does not wait for itself.
-        Sharing::Locked => {
-            if !prepared.holds(worker, id) {
-                prepared._locks.push(store.lock("mount", identity)?);
-            }
-            store.cache_mount(id)
-        }
+        // Locked before anything else was done.
+        Sharing::Shared | Sharing::Locked => store.cache_mount(id),
         Sharing::Private => match store.try_lock("mount", identity)? {
             Some(lock) => {
                 prepared._locks.push(lock);
@@ -254,16 +271,6 @@ fn cache(
         kind,
     });
     Ok(())
-}
-
-impl Mounts {
-    /// Whether a cache of this step is locked already.
-    fn holds(&self, worker: &Worker<'_>, id: &str) -> bool {
-        let folder = worker.environment.store.cache_mount(id);
-        self.mounts
-            .iter()
-            .any(|mount| matches!(&mount.kind, MountKind::Bind { source, .. } if *source == folder))
-    }
 }
 
 fn secret(worker: &Worker<'_>, mount: &RunMount, prepared: &mut Mounts) -> Result<(), StepError> {

@@ -8,7 +8,7 @@ use super::mounts::{self, Mounts};
 use super::user::Accounts;
 use super::{Inputs, Made, Worker};
 use crate::fsio;
-use crate::layer::scan_upper;
+use crate::layer::{Privileges, scan_upper};
 use crate::plan::{NetworkMode, RunStep};
 use crate::sandbox::{
     DEFAULT_SHM_SIZE, Environment, Network, OverlayView, SandboxSpec, Security, files,
@@ -34,6 +34,9 @@ pub(super) fn execute(
     inputs: &Inputs,
     report: &Reporter,
 ) -> Result<Made, StepError> {
+    if worker.environment.privileges != Privileges::Full {
+        return Err(StepError::NeedsRoot);
+    }
     let store = worker.environment.store;
     let lower = worker.layers.directories(&inputs.below)?;
     let scratch = store.scratch()?;
