@@ -176,7 +176,11 @@ fn declared(mount: &Mount, target: String, user_namespace: bool) -> SetupOp {
                 uid: *uid,
                 gid: *gid,
             },
-            Attributes::DATA.with_read_only(true),
+            Attributes {
+                // A script is a program, if its mode says so.
+                no_execution: mode & 0o111 == 0,
+                ..Attributes::DATA.with_read_only(true)
+            },
         ),
     };
     SetupOp::Mount {
