@@ -31,8 +31,8 @@ pub enum Markers {
     Names,
 }
 
-/// Reads a tar to its last byte. Nothing in it is trusted: what is malformed, has `..` in a name, or would make memory
-/// grow without bound is refused. With `directory` the layer is unpacked there at the same time; on an error what has
+/// Reads a tar to its last byte. Nothing in it is trusted: what is malformed, or would make memory grow without bound, is
+/// refused. So is `..` in a name of a layer; in an archive it leads no further up than to the top. With `directory` the layer is unpacked there at the same time; on an error what has
 /// been unpacked is left behind.
 ///
 /// # Errors
@@ -94,7 +94,11 @@ fn take_apart(
             Meaning::Nothing => {}
             Meaning::Opaque(path) => builder.put_opaque(&path)?,
             Meaning::Entry(entry) => {
+                let metadata = (markers == Markers::Names).then(|| entry.clone());
                 let placed = builder.put(entry)?;
+                if let (Some(metadata), Placed::Link(_, target)) = (metadata, &placed) {
+                    builder.set_metadata(target, metadata);
+                }
                 place(
                     &placed,
                     &mut tar,
@@ -166,7 +170,7 @@ impl Read for HashedContent<'_> {
 
 /// What an entry of a tar means for a layer.
 enum Meaning {
-    /// Nothing: a record of aufs.
+    /// Nothing: a record of aufs, or a file without a name in an archive.
     Nothing,
     /// What lower layers have in this directory is hidden.
     Opaque(PathBuf),
@@ -174,7 +178,10 @@ enum Meaning {
 }
 
 fn interpret(found: TarEntry, markers: Markers) -> Result<Meaning> {
-    let path = clean_path(&found.name)?;
+    let path = match markers {
+        Markers::Removals => clean_path(&found.name)?,
+        Markers::Names => confined_path(&found.name)?,
+    };
     let entry = |kind, xattrs| Entry {
         path: path.clone(),
         kind,
@@ -194,6 +201,9 @@ fn interpret(found: TarEntry, markers: Markers) -> Result<Meaning> {
     }
     let is_root = path.as_os_str().is_empty();
     if is_root && found.kind != TarKind::Directory {
+        if markers == Markers::Names {
+            return Ok(Meaning::Nothing);
+        }
         return Err(refuse(&path, EntryProblem::NotRelative));
     }
     let text = |link: Vec<u8>| match link.is_empty() || link.contains(&0) {
@@ -212,7 +222,11 @@ fn interpret(found: TarEntry, markers: Markers) -> Result<Meaning> {
             target: text(target)?,
         },
         TarKind::HardLink(target) => {
-            let target = clean_path(&target).map_err(|_| {
+            let clean = match markers {
+                Markers::Removals => clean_path(&target),
+                Markers::Names => confined_path(&target),
+            };
+            let target = clean.map_err(|_| {
                 refuse(
                     &path,
                     EntryProblem::HardLinkTarget(path_from(target.clone())),
@@ -261,6 +275,22 @@ fn interpret_marker(path: &Path) -> Result<Option<Meaning>> {
     }
     let removed = join(directory, std::ffi::OsStr::from_bytes(removed));
     Ok(Some(Meaning::Entry(Entry::whiteout(removed))))
+}
+
+/// A name in an archive that someone adds, as a path below the directory it is unpacked in: `..` never leads out of it.
+fn confined_path(name: &[u8]) -> Result<PathBuf> {
+    if name.contains(&0) {
+        return Err(refuse(&path_from(name), EntryProblem::Nul));
+    }
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in name.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => _ = parts.pop(),
+            part => parts.push(part),
+        }
+    }
+    Ok(path_from(parts.join(&b'/')))
 }
 
 /// A name of a tar as a path of a layer: `./a//b/` and `/a/b` are both `a/b`.

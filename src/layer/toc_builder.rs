@@ -118,6 +118,17 @@ impl TocBuilder {
         self.entries.get(&Sorted(path.to_owned()))
     }
 
+    /// Gives a file the metadata that the entry of another of its names has, as unpacking that name would.
+    pub(super) fn set_metadata(&mut self, path: &Path, from: Entry) {
+        if let Some(entry) = self.entries.get_mut(&Sorted(path.to_owned()))
+            && matches!(entry.kind, EntryKind::File { .. })
+        {
+            (entry.mode, entry.uid, entry.gid, entry.mtime) =
+                (from.mode, from.uid, from.gid, from.mtime);
+            entry.xattrs.extend(from.xattrs);
+        }
+    }
+
     /// Says what the content of a file turned out to be.
     pub(super) fn set_digest(&mut self, path: &Path, found: Digest) {
         if let Some(entry) = self.entries.get_mut(&Sorted(path.to_owned()))

@@ -226,14 +226,20 @@ impl<'a> Lowering<'a> {
         ));
         let platform = self.lines[index].platform.clone();
         let result = all.iter().try_for_each(|instruction| {
-            for name in reach::sources(instruction) {
+            for reach::Mention { name, mount_target } in reach::mentions(instruction) {
                 let span = instruction.span;
-                let named =
-                    match reach::reference(dockerfile, self.options, index, name, None, span) {
-                        Ok(named) => named,
-                        // Reported in full when the instruction itself is lowered.
-                        Err(_) => continue,
-                    };
+                let named = match reach::reference(
+                    dockerfile,
+                    self.options,
+                    index,
+                    name,
+                    mount_target,
+                    span,
+                ) {
+                    Ok(named) => named,
+                    // Reported in full when the instruction itself is lowered.
+                    Err(_) => continue,
+                };
                 if let Some(request) = self.image_request(&named, name, &platform, span)? {
                     self.requests.entry(request).or_insert(span);
                 }

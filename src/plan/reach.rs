@@ -140,17 +140,36 @@ pub(super) fn reference(
     }
 }
 
-/// The names that an instruction takes files from, its trigger included.
-pub(super) fn sources(instruction: &Instruction) -> Vec<&str> {
+/// A name that an instruction takes files from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mention<'a> {
+    /// The name as written.
+    pub(super) name: &'a str,
+    /// Set for the mount of a RUN, where a number is no stage.
+    pub(super) mount_target: Option<&'a str>,
+}
+
+/// The names that an instruction takes files from.
+pub(super) fn mentions(instruction: &Instruction) -> Vec<Mention<'_>> {
     match &instruction.kind {
-        InstructionKind::Copy(copy) => copy.from.iter().map(|word| word.text.as_str()).collect(),
+        InstructionKind::Copy(copy) => copy
+            .from
+            .iter()
+            .map(|word| Mention {
+                name: &word.text,
+                mount_target: None,
+            })
+            .collect(),
         InstructionKind::Run(run) => run
             .mounts
             .iter()
             .flat_map(|mount| &mount.fields)
             .filter(|field| field.key.value == "from")
             .filter_map(|field| field.value.as_ref())
-            .map(|word| word.text.as_str())
+            .map(|word| Mention {
+                name: &word.text,
+                mount_target: Some(""),
+            })
             .collect(),
         _ => Vec::new(),
     }
@@ -164,10 +183,20 @@ pub(super) fn stages_used<'a>(
     instructions: impl IntoIterator<Item = &'a Instruction>,
 ) -> BTreeSet<usize> {
     let span = Span::default();
-    let names = instructions.into_iter().flat_map(sources);
+    let mentions = instructions.into_iter().flat_map(mentions);
     // Wrong references are reported when the instruction itself is lowered.
-    let found =
-        names.filter_map(|name| reference(dockerfile, options, stage, name, None, span).ok());
+    let meaning = |mention: Mention<'_>| {
+        reference(
+            dockerfile,
+            options,
+            stage,
+            mention.name,
+            mention.mount_target,
+            span,
+        )
+        .ok()
+    };
+    let found = mentions.filter_map(meaning);
     found
         .filter_map(|named| {
             if let Named::Stage(index) = named {

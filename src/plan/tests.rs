@@ -72,6 +72,15 @@ fn images_are_asked_for_before_there_is_a_plan() {
 }
 
 #[test]
+fn a_number_is_a_stage_for_copy_and_an_image_for_a_mount() {
+    let file = "FROM scratch\nFROM scratch\nRUN --mount=from=0,target=/m x\n";
+    let Ok(Lowered::Needs(needs)) = plan_with(file, &options()) else {
+        panic!()
+    };
+    assert_eq!(needs.len(), 1);
+}
+
+#[test]
 fn values_of_one_env_see_the_environment_before_it() {
     let plan = plan("FROM scratch\nENV abc=hello\nENV abc=bye def=$abc\n");
     assert_eq!(texts(&plan), ["ENV abc=hello", "ENV abc=bye def=hello"]);

@@ -54,6 +54,12 @@ pub enum CopyError {
         /// Relative to the root.
         path: PathBuf,
     },
+    /// An archive puts something where a link of the image leads to nothing.
+    #[error("open {}: no such file or directory", shown(path))]
+    LeadsNowhere {
+        /// Relative to the root.
+        path: PathBuf,
+    },
     /// Links that lead nowhere on the way to the destination.
     #[error("cannot resolve the destination: {0}")]
     Destination(#[source] layer::ResolveError),
@@ -134,6 +140,7 @@ pub(super) fn execute(
     };
     if let Some(tree) = &tree {
         for selected in tree.select(copy)? {
+            copying.draft.next_source();
             match archive(worker, copy, tree, &selected)? {
                 Some((scratch, toc, content)) => {
                     copying.unpack(&toc, &content)?;
@@ -312,8 +319,10 @@ impl Copying<'_, '_> {
         Ok(())
     }
 
-    /// Archives go into the destination as a directory; their entries replace what is there.
+    /// Archives go into the destination as a directory; their entries replace what is there, and keep their modes.
+    /// Links of the image are followed, but never out of the destination.
     fn unpack(&mut self, toc: &layer::Toc, content: &Arc<ContentSource>) -> Result<(), StepError> {
+        let mode = self.draft.set_directory_mode(0o755);
         self.make_destination(None)?;
         for entry in toc.entries() {
             if entry.path.as_os_str().is_empty() || entry.is_implied() {
@@ -329,18 +338,27 @@ impl Copying<'_, '_> {
                     node.content = Some(Content::Archive(Arc::clone(content), entry.clone()));
                 }
                 EntryKind::HardLink { target } => {
-                    node.entry.kind = EntryKind::HardLink {
-                        target: self.destination.join(target),
-                    };
+                    let target = self.unpacked_path(target)?;
+                    node.entry.kind = EntryKind::HardLink { target };
                 }
                 _ => {}
             }
-            let path = self.destination.join(&entry.path);
+            let path = self.unpacked_path(&entry.path)?;
             // As tar does: what is in the way of an entry goes, unless both are directories.
-            self.changes.apply(&mut node.entry);
+            if let Some((uid, gid)) = self.changes.owner {
+                (node.entry.uid, node.entry.gid) = (uid, gid);
+            }
             self.draft.make_parents(&path)?;
             self.draft.replace(path, node);
         }
+        self.draft.set_directory_mode(mode);
         Ok(())
+    }
+
+    /// Where an entry of an archive goes.
+    fn unpacked_path(&self, path: &Path) -> Result<PathBuf, StepError> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let folder = self.draft.follow(&self.destination, parent)?;
+        Ok(folder.join(path.file_name().unwrap_or_default()))
     }
 }

@@ -1,11 +1,14 @@
 //! A layer in the making by copies: paths over a base, with the rules of what may replace what.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::copy::CopyError;
 use super::tree::{Content, Identity, Node};
 use crate::layer::{Entry, EntryKind, Stack};
+
+/// Links that one path may lead through.
+const MOST_LINKS: usize = 40;
 
 /// Paths to be written on top of a base.
 pub(super) struct Draft<'a> {
@@ -18,6 +21,8 @@ pub(super) struct Draft<'a> {
     owner: (u32, u32),
     /// Mode of directories that are made on the way.
     directory_mode: u32,
+    /// Which source of the copy is being put: only names within one source are names of one file.
+    source: usize,
 }
 
 /// One path of a draft.
@@ -25,7 +30,8 @@ pub(super) struct Draft<'a> {
 pub(super) struct Drafted {
     pub(super) entry: Entry,
     pub(super) content: Option<Content>,
-    pub(super) identity: Option<Identity>,
+    /// The source and its file, for files with several names.
+    pub(super) identity: Option<(usize, Identity)>,
 }
 
 impl<'a> Draft<'a> {
@@ -36,7 +42,18 @@ impl<'a> Draft<'a> {
             mtime,
             owner,
             directory_mode,
+            source: 0,
         }
+    }
+
+    /// Sets the mode of directories that are made on the way, and says which it was.
+    pub(super) fn set_directory_mode(&mut self, mode: u32) -> u32 {
+        std::mem::replace(&mut self.directory_mode, mode)
+    }
+
+    /// What is put from here on comes from another source.
+    pub(super) fn next_source(&mut self) {
+        self.source += 1;
     }
 
     /// The entry that will be at a path.
@@ -64,14 +81,21 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Makes a directory if it is missing; `mtime` of its own where given.
+    /// Makes a directory if it is missing; `mtime` of its own where given, also if this draft has made it before.
     pub(super) fn make_directory(
         &mut self,
         path: &Path,
         mtime: Option<i64>,
     ) -> Result<(), CopyError> {
         match self.at(path) {
-            Some(entry) if entry.is_directory() => Ok(()),
+            Some(entry) if entry.is_directory() => {
+                if let (Some(mtime), Some(made), None) =
+                    (mtime, self.entries.get_mut(path), self.base.lookup(path))
+                {
+                    made.entry.mtime = mtime;
+                }
+                Ok(())
+            }
             Some(_) => Err(CopyError::NotADirectory {
                 path: path.to_owned(),
             }),
@@ -89,6 +113,50 @@ impl<'a> Draft<'a> {
                 );
                 Ok(())
             }
+        }
+    }
+
+    /// Where `path` is below `root`, with the links on the way followed as if `root` was the root of everything.
+    /// What is not there yet stays as named, but a link has to lead to something.
+    pub(super) fn follow(&self, root: &Path, path: &Path) -> Result<PathBuf, CopyError> {
+        let mut links = 0;
+        let mut named = path.components();
+        let inside = named.try_fold(PathBuf::new(), |at, part| {
+            self.enter(root, at, part, false, &mut links)
+        })?;
+        Ok(root.join(inside))
+    }
+
+    fn enter(
+        &self,
+        root: &Path,
+        mut at: PathBuf,
+        part: Component<'_>,
+        through_link: bool,
+        links: &mut usize,
+    ) -> Result<PathBuf, CopyError> {
+        let name = match part {
+            Component::Normal(name) => name,
+            Component::RootDir => return Ok(PathBuf::new()),
+            Component::ParentDir => {
+                at.pop();
+                return Ok(at);
+            }
+            Component::CurDir | Component::Prefix(_) => return Ok(at),
+        };
+        let next = at.join(name);
+        let full = root.join(&next);
+        match self.at(&full).map(|entry| &entry.kind) {
+            Some(EntryKind::Symlink { target }) => {
+                *links += 1;
+                if *links > MOST_LINKS {
+                    return Err(CopyError::NotADirectory { path: full });
+                }
+                let mut parts = target.components();
+                parts.try_fold(at, |at, part| self.enter(root, at, part, true, links))
+            }
+            None if through_link => Err(CopyError::LeadsNowhere { path: full }),
+            _ => Ok(next),
         }
     }
 
@@ -115,7 +183,7 @@ impl<'a> Draft<'a> {
             Drafted {
                 entry,
                 content,
-                identity,
+                identity: identity.map(|file| (self.source, file)),
             },
         );
         Ok(())
@@ -139,7 +207,7 @@ impl<'a> Draft<'a> {
             Drafted {
                 entry,
                 content,
-                identity,
+                identity: identity.map(|file| (self.source, file)),
             },
         );
     }

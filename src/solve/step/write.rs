@@ -63,7 +63,7 @@ pub(super) fn write_layer_as(
 
 /// Names of one file become hard links to the first of them.
 fn link_names(entries: &mut [Drafted]) {
-    let mut first: BTreeMap<Identity, PathBuf> = BTreeMap::new();
+    let mut first: BTreeMap<(usize, Identity), PathBuf> = BTreeMap::new();
     for drafted in entries {
         let Some(identity) = drafted.identity.clone() else {
             continue;
