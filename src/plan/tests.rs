@@ -100,7 +100,7 @@ fn args_reach_run_and_history_but_not_the_image() {
         texts(&plan),
         [
             "ARG A=given B G=global",
-            "RUN |2 A=given G=global /bin/sh -c x # buildkit"
+            "RUN |3 A=given B= G=global /bin/sh -c x # buildkit"
         ]
     );
     assert!(!format!("{:?}", plan.image.config).contains("given"));

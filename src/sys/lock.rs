@@ -14,10 +14,6 @@ const FROM_THE_START: libc::c_short = 0;
 /// # Errors
 /// What the kernel answers, interruption excepted.
 pub fn lock_byte(file: BorrowedFd<'_>, offset: i64, wait: bool) -> Result<bool, Errno> {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the constants are 1 and 0, whatever types they were given"
-    )]
     let range = libc::flock {
         l_type: WRITE_LOCK,
         l_whence: FROM_THE_START,
