@@ -351,7 +351,7 @@ fn environment<'a>(
             .collect(),
         run: request.run.clone(),
         clock: request.clock,
-        epoch: request.plan.epoch,
+        epoch: plan.epoch,
         privileges: if rustix::process::geteuid().is_root() {
             Privileges::Full
         } else {
@@ -376,7 +376,11 @@ fn contexts_used(plan: &Plan) -> (bool, std::collections::BTreeSet<String>) {
         match &step.kind {
             StepKind::Copy(copy) => see(&copy.from),
             StepKind::Run(run) => run.mounts.iter().for_each(|mount| {
-                if let RunMount::Bind { from, .. } = mount {
+                if let RunMount::Bind { from, .. }
+                | RunMount::Cache {
+                    from: Some(from), ..
+                } = mount
+                {
                     see(from);
                 }
             }),

@@ -85,6 +85,4 @@ pub struct PlanRequest {
     pub no_cache: NoCache,
     /// What the Dockerfile may ask for.
     pub entitlements: Entitlements,
-    /// `SOURCE_DATE_EPOCH`, seconds since 1970.
-    pub epoch: Option<i64>,
 }

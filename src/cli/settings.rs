@@ -275,13 +275,6 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
             }
         }
     }
-    let epoch = build_args
-        .get("SOURCE_DATE_EPOCH")
-        .filter(|text| !text.is_empty());
-    let bad_epoch = |text: &String| Failure::usage(format!("invalid SOURCE_DATE_EPOCH: {text}"));
-    let epoch = epoch
-        .map(|text| text.parse::<i64>().map_err(|_| bad_epoch(text)))
-        .transpose()?;
     let mut labels = Vec::new();
     for text in &args.label {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
@@ -321,7 +314,6 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
             NoCache::Never
         },
         entitlements,
-        epoch,
     })
 }
 

@@ -21,6 +21,9 @@ pub fn dump(plan: &Plan) -> String {
         state(plan.image.state),
         plan.image.platform
     );
+    if let Some(epoch) = plan.epoch {
+        _ = writeln!(out, "  epoch {epoch}");
+    }
     for entry in &plan.image.history {
         let layer = entry
             .step

@@ -13,6 +13,8 @@ pub struct Plan {
     pub bases: Vec<BaseRequest>,
     /// The image to make.
     pub image: PlannedImage,
+    /// `SOURCE_DATE_EPOCH`, seconds since 1970.
+    pub epoch: Option<i64>,
     /// What the author should know.
     pub warnings: Vec<Diagnostic>,
 }

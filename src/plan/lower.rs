@@ -8,11 +8,11 @@ use super::graph::{Plan, PlannedImage};
 use super::options::{NamedContext, NoCache, PlanOptions, ResolvedBases};
 use super::reach::{self, Named};
 use super::stage::StageState;
-use super::step::{BaseId, BaseRequest, ImageSource, StateRef, Step, StepId, StepKind};
-use super::{DEFAULT_PATH, Failure, Warnings, expanded, fail, instructions, not_yet};
+use super::step::{BaseRequest, ImageSource, StateRef, Step, StepId, StepKind};
+use super::{Failure, Warnings, epoch, expanded, fail, frontend, instructions};
 use crate::dockerfile::ast::{Instruction, InstructionKind, Stage};
 use crate::dockerfile::{Dockerfile, parse_trigger};
-use crate::oci::{Config, Platform, Reference};
+use crate::oci::{Platform, Reference};
 use crate::source::{Diagnostic, SourceMap, Span};
 
 /// The result of planning with what is known so far.
@@ -52,10 +52,10 @@ pub fn lower(
 
 /// The `FROM` line of a stage, expanded.
 #[derive(Clone, Debug)]
-struct FromLine {
-    name: String,
-    named: Named,
-    platform: Platform,
+pub(super) struct FromLine {
+    pub(super) name: String,
+    pub(super) named: Named,
+    pub(super) platform: Platform,
 }
 
 /// A trigger that runs at the start of a stage.
@@ -83,17 +83,18 @@ pub(super) struct Lowering<'a> {
     pub(super) options: &'a PlanOptions,
     pub(super) globals: Globals,
     pub(super) warnings: Warnings,
+    epoch: Option<i64>,
     sources: &'a mut SourceMap,
-    resolved: &'a ResolvedBases,
+    pub(super) resolved: &'a ResolvedBases,
     target: usize,
-    lines: Vec<FromLine>,
+    pub(super) lines: Vec<FromLine>,
     triggers: Vec<Vec<Trigger>>,
     needed: BTreeSet<usize>,
     /// With the place that asks first.
     requests: BTreeMap<BaseRequest, Span>,
-    bases: Vec<BaseRequest>,
+    pub(super) bases: Vec<BaseRequest>,
     steps: Vec<Step>,
-    finished: Vec<Option<StageState>>,
+    pub(super) finished: Vec<Option<StageState>>,
 }
 
 impl<'a> Lowering<'a> {
@@ -103,7 +104,7 @@ impl<'a> Lowering<'a> {
         options: &'a PlanOptions,
         resolved: &'a ResolvedBases,
     ) -> Result<Self, Failure> {
-        check_frontend(dockerfile, options)?;
+        frontend::check(dockerfile, options)?;
         let mut warnings = Warnings::new();
         let target = reach::target(dockerfile, options)?;
         let target_name = reach::name_of(&dockerfile.stages[target]).cloned();
@@ -113,12 +114,14 @@ impl<'a> Lowering<'a> {
             target_name.as_deref().unwrap_or("default"),
             &mut warnings,
         )?;
+        let epoch = epoch::epoch(dockerfile, options, &globals)?;
         let count = dockerfile.stages.len();
         let mut lowering = Self {
             dockerfile,
             options,
             globals,
             warnings,
+            epoch,
             sources,
             resolved,
             target,
@@ -283,7 +286,7 @@ impl<'a> Lowering<'a> {
         }))
     }
 
-    fn base_request(&self, index: usize) -> Result<Option<BaseRequest>, Failure> {
+    pub(super) fn base_request(&self, index: usize) -> Result<Option<BaseRequest>, Failure> {
         let line = &self.lines[index];
         self.image_request(
             &line.named,
@@ -359,13 +362,13 @@ impl<'a> Lowering<'a> {
                 history: state.history,
                 platform: state.platform,
             },
+            epoch: self.epoch,
             warnings: self.warnings,
         }
     }
 
     fn stage(&mut self, index: usize) -> Result<StageState, Failure> {
         let dockerfile = self.dockerfile;
-        let mut state = self.base_state(index)?;
         let triggers = std::mem::take(&mut self.triggers[index]);
         let own = &dockerfile.stages[index].instructions;
         let counted = |instruction: &&Instruction| {
@@ -381,6 +384,7 @@ impl<'a> Lowering<'a> {
                 .map(|t| &t.instruction)
                 .filter(counted)
                 .count();
+        let mut state = self.base_state(index, count)?;
         let mut position = 1;
         let from = dockerfile.stages[index].from.span;
         let with_place = triggers
@@ -412,53 +416,6 @@ impl<'a> Lowering<'a> {
             })?;
         }
         Ok(state)
-    }
-
-    fn base_state(&mut self, index: usize) -> Result<StageState, Failure> {
-        let line = self.lines[index].clone();
-        if let Named::Stage(base) = line.named {
-            // A base that failed has been reported; nothing more can be said of this stage.
-            let missing = || {
-                fail(
-                    "base-stage",
-                    self.dockerfile.stages[index].from.span,
-                    "its base stage has errors",
-                )
-            };
-            return Ok(self.finished[base].as_ref().ok_or_else(missing)?.derived());
-        }
-        let Some(request) = self.base_request(index)? else {
-            let scratch = match &line.named {
-                Named::Context(context) => self.options.contexts[context] == NamedContext::Scratch,
-                _ => true,
-            };
-            if !scratch {
-                let span = self.dockerfile.stages[index].from.kind.image.span;
-                return Err(not_yet(span, "a folder as the base of a stage"));
-            }
-            let mut config = Config::scratch(&line.platform);
-            config.set("WorkingDir", Some(serde_json::json!("/")));
-            config.set_env("PATH", DEFAULT_PATH);
-            return Ok(StageState::new(StateRef::Scratch, config, line.platform));
-        };
-        let state = self.base_image_state(&request);
-        let base = &self.resolved[&request];
-        let mut config = base.config.clone();
-        config.set("OnBuild", None);
-        if !config.env().iter().any(|(name, _)| name == "PATH") {
-            config.set_env("PATH", DEFAULT_PATH);
-        }
-        Ok(StageState::new(state, config, line.platform))
-    }
-
-    /// The state of a resolved image, which becomes one of the plan's bases.
-    pub(super) fn base_image_state(&mut self, request: &BaseRequest) -> StateRef {
-        let position = self.bases.iter().position(|base| base == request);
-        let position = position.unwrap_or_else(|| {
-            self.bases.push(request.clone());
-            self.bases.len() - 1
-        });
-        StateRef::Base(BaseId(position))
     }
 
     /// The state of a stage above.
@@ -506,41 +463,6 @@ impl<'a> Lowering<'a> {
         let trigger = if place.trigger { "ONBUILD " } else { "" };
         format!("[{stage}{position:>width$}/{count}] {trigger}{text}")
     }
-}
-
-/// `# syntax=` is a version gate and never a download: the language of the reference frontend is what is built in.
-fn check_frontend(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<(), Failure> {
-    let directive = dockerfile.directives.syntax.as_ref();
-    let given = options
-        .build_args
-        .get("BUILDKIT_SYNTAX")
-        .map(String::as_str);
-    let Some(text) = given.or(directive.map(|syntax| syntax.value.as_str())) else {
-        return Ok(());
-    };
-    let image = text.split_whitespace().next().unwrap_or_default();
-    let repository = image.split(['@']).next().unwrap_or_default();
-    let repository = repository
-        .rsplit_once(':')
-        .map_or(repository, |(name, _)| name);
-    let repository = repository.strip_prefix("docker.io/").unwrap_or(repository);
-    if matches!(
-        repository,
-        "" | "docker/dockerfile" | "docker/dockerfile-upstream" | "dockerfile.v0"
-    ) {
-        return Ok(());
-    }
-    let span = directive
-        .filter(|_| given.is_none())
-        .map(|syntax| syntax.span);
-    let message =
-        format!("unknown frontend `{image}`: only the language of `docker/dockerfile` is built in");
-    let failure = Diagnostic::error("frontend", message)
-        .hint("frontends are never downloaded; remove the `# syntax=` line if the file needs none");
-    Err(Box::new(match span {
-        Some(span) => failure.at(span, ""),
-        None => failure,
-    }))
 }
 
 fn onbuild_texts(stage: &Stage) -> Vec<String> {

@@ -4,7 +4,10 @@
 //! resolves them and calls again, until nothing is missing: triggers of a base image may ask for more. Every config and
 //! every history text is final here; only what layers contain is left to the solver.
 
+mod base;
 mod dump;
+mod epoch;
+mod frontend;
 mod globals;
 mod graph;
 mod history;

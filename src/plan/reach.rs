@@ -166,6 +166,8 @@ pub(super) fn mentions(instruction: &Instruction) -> Vec<Mention<'_>> {
             .flat_map(|mount| &mount.fields)
             .filter(|field| field.key.value == "from")
             .filter_map(|field| field.value.as_ref())
+            // `from=` says nothing: the build context.
+            .filter(|word| !word.text.is_empty())
             .map(|word| Mention {
                 name: &word.text,
                 mount_target: Some(""),

@@ -39,6 +39,18 @@ impl StageState {
         }
     }
 
+    /// A stage that starts from nothing. Windows knows its search path itself.
+    pub(super) fn scratch(platform: Platform) -> Self {
+        let mut config = Config::scratch(&platform);
+        let windows = platform.os == "windows";
+        let root = if windows { "\\" } else { "/" };
+        config.set("WorkingDir", Some(serde_json::json!(root)));
+        if !windows {
+            config.set_env("PATH", super::DEFAULT_PATH);
+        }
+        Self::new(StateRef::Scratch, config, platform)
+    }
+
     /// The value of a variable as expansion sees it.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
         self.env
@@ -99,15 +111,29 @@ impl StageState {
 
     /// The working directory, absolute.
     pub(super) fn cwd(&self) -> String {
-        super::paths::absolute("/", &self.config.working_dir())
+        let written = self.config.working_dir();
+        if self.is_windows() {
+            super::paths::absolute("/", &written.replace('\\', "/"))
+        } else {
+            super::paths::absolute("/", &written)
+        }
+    }
+
+    fn is_windows(&self) -> bool {
+        self.platform.os == "windows"
     }
 
     /// The command line of a shell-form instruction.
     pub(super) fn in_shell(&self, text: &str) -> Vec<String> {
+        let usual: &[&str] = if self.is_windows() {
+            &["cmd", "/S", "/C"]
+        } else {
+            &["/bin/sh", "-c"]
+        };
         let mut argv = self
             .config
             .shell()
-            .unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned()]);
+            .unwrap_or_else(|| usual.iter().map(|&word| word.to_owned()).collect());
         argv.push(text.to_owned());
         argv
     }

@@ -273,6 +273,24 @@ pub struct WorkdirStep {
     pub user: String,
 }
 
+impl CopyStep {
+    /// Everything of a tree, to the root.
+    pub(super) fn whole(from: TreeSource) -> Self {
+        Self {
+            add: false,
+            from,
+            sources: vec![CopySource::Path("/".to_owned())],
+            destination: "/".to_owned(),
+            chown: None,
+            chmod: None,
+            link: false,
+            parents: false,
+            exclude: Vec::new(),
+            unpack: None,
+        }
+    }
+}
+
 impl Step {
     /// Every state the step reads, its input first.
     #[must_use]

@@ -126,6 +126,8 @@ fn lower(
     let written = expand(lowering, state, spec.destination, place)?;
     let mut sources = Vec::new();
     let mut names = Vec::new();
+    // The history names heredocs after the paths, wherever they stand.
+    let mut heredocs = Vec::new();
     for source in spec.sources {
         match source {
             ast::CopySource::Path(word) => {
@@ -134,11 +136,12 @@ fn lower(
                 sources.push(CopySource::Path(path));
             }
             ast::CopySource::Heredoc(heredoc) => {
-                names.push(format!("<<{}", heredoc.name));
+                heredocs.push(format!("<<{}", heredoc.name));
                 sources.push(inline(lowering, state, heredoc)?);
             }
         }
     }
+    names.append(&mut heredocs);
     let mut text = spec.keyword.to_owned();
     if spec.parents {
         text.push_str(" --parents");

@@ -171,13 +171,15 @@ fn expose(
             );
         }
         for spec in expansion.values {
-            exposed.extend(
-                ports::exposed(&spec).map_err(|message| fail("expose", word.span, message))?,
-            );
+            let ports =
+                ports::exposed(&spec).map_err(|message| fail("expose", word.span, message))?;
+            for port in ports {
+                if !exposed.contains(&port) {
+                    exposed.push(port);
+                }
+            }
         }
     }
-    exposed.sort();
-    exposed.dedup();
     for port in &exposed {
         state.config.insert_into("ExposedPorts", port, json!({}));
     }

@@ -51,15 +51,16 @@ fn workdir(
 ) -> Result<(), Failure> {
     let written = expand(lowering, state, word, place)?;
     let path = paths::absolute(&state.cwd(), &written);
-    // The history keeps an absolute path as it was written.
-    let text = if written.starts_with('/') {
-        format!("WORKDIR {written}")
+    // The image says an absolute path as the author wrote it, a relative one joined and cleaned.
+    let shown = if written.starts_with('/') {
+        &written
     } else {
-        format!("WORKDIR {path}")
+        &path
     };
     state
         .config
-        .set("WorkingDir", Some(serde_json::json!(path)));
+        .set("WorkingDir", Some(serde_json::json!(shown)));
+    let text = format!("WORKDIR {shown}");
     // The root is always there.
     let step = (path != "/").then(|| {
         let step = WorkdirStep {

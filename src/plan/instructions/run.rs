@@ -166,15 +166,15 @@ fn lower_mount(
             let id = cache_identity(namespace, &id, custom.then_some((mode, uid, gid)));
             let target = target_of(&target)?;
             let from = source_tree(lowering, state, from.as_deref(), &target, spec, place)?;
-            if from.is_some() {
-                return Err(not_yet(spec.span, "`from` in a cache mount"));
-            }
             RunMount::Cache {
                 id,
                 target,
                 sharing: cache_sharing(sharing),
+                source: match &from {
+                    Some(_) => paths::absolute("/", &source.unwrap_or_default()),
+                    None => source.unwrap_or_default(),
+                },
                 from,
-                source: source.unwrap_or_default(),
                 mode: mode.unwrap_or(0o755),
                 uid: uid.unwrap_or(0),
                 gid: gid.unwrap_or(0),

@@ -28,6 +28,14 @@ pub enum CopyError {
         /// Relative to the root.
         path: PathBuf,
     },
+    /// `--parents` with a pivot that nothing follows.
+    #[error("\"/{}\": not found: in `{source_text}` nothing follows the pivot `/./`", path.display())]
+    NothingBelowPivot {
+        /// As written, expanded.
+        source_text: String,
+        /// The path before the pivot.
+        path: PathBuf,
+    },
     /// A wildcard that is none.
     #[error("bad wildcard `{pattern}`: {why}")]
     Pattern {

@@ -205,6 +205,13 @@ impl Tree<'_> {
         };
         for (found, node) in self.named(path, true)? {
             let below: PathBuf = found.components().skip(kept_from).collect();
+            if below.as_os_str().is_empty() && kept_from > 0 {
+                return Err(CopyError::NothingBelowPivot {
+                    source_text: path.to_owned(),
+                    path: found,
+                }
+                .into());
+            }
             let mut ancestors: Vec<&Path> = below
                 .ancestors()
                 .skip(1)
