@@ -64,7 +64,12 @@ pub(super) fn foreign_sources(step: &Step) -> Vec<(&TreeSource, Foreign<'_>)> {
             .mounts
             .iter()
             .filter_map(|mount| match mount {
-                RunMount::Bind { from, source, .. } => Some((from, Foreign::Path(source.as_str()))),
+                RunMount::Bind { from, source, .. }
+                | RunMount::Cache {
+                    from: Some(from),
+                    source,
+                    ..
+                } => Some((from, Foreign::Path(source.as_str()))),
                 _ => None,
             })
             .collect(),

@@ -90,6 +90,7 @@ pub fn solve(
         .map(|base| State::of_base(base))
         .collect();
     let worker = Worker::new(plan, environment, &layers);
+    step::empty_cache_mounts(&worker)?;
     let result = std::thread::scope(|scope| {
         let (publish, records) = channel();
         let publisher = scope.spawn(move || publish_all(environment.store, &records));

@@ -1,5 +1,6 @@
 //! Executes one step: key, look-up, and if the cache cannot answer, the work of its kind.
 
+mod cache_mount;
 mod chmod;
 mod copy;
 mod draft;
@@ -20,7 +21,7 @@ pub use user::UserError;
 use super::cache_key::{self, Foreign, Ingredients};
 use super::driver::{Publication, Reporter, StepResult};
 use super::environment::Environment;
-use super::error::StepError;
+use super::error::{SolveError, StepError};
 use super::event::BuildEvent;
 use super::layers::Layers;
 use super::miss::MissReason;
@@ -137,6 +138,18 @@ fn wants_directory(plan: &Plan) -> Vec<bool> {
         }
     }
     wanted
+}
+
+/// Empties the cache mounts of all steps that the cache must not answer, before the first of them runs.
+pub(super) fn empty_cache_mounts(worker: &Worker<'_>) -> Result<(), SolveError> {
+    for step in worker.plan.steps.iter().filter(|step| step.no_cache) {
+        cache_mount::empty(worker, step).map_err(|source| SolveError {
+            label: step.label.clone(),
+            span: step.span,
+            source,
+        })?;
+    }
+    Ok(())
 }
 
 /// What the work of a step made.

@@ -8,10 +8,10 @@ use super::super::state::{LayerHandle, State};
 use super::draft::Draft;
 use super::tree::{self, Content, Selected, Tree};
 use super::write::write_layer_as;
-use super::{Inputs, Worker};
+use super::{Inputs, Worker, cache_mount};
 use crate::context::{PatternList, Reach};
 use crate::fsio;
-use crate::layer::{Privileges, Stack};
+use crate::layer::Stack;
 use crate::oci::{Digest, Hasher};
 use crate::plan::{RunMount, RunStep, Sharing, TreeSource};
 use crate::sandbox::{FileContent, Mount, MountKind, UpperDirectories};
@@ -24,7 +24,7 @@ pub(super) struct Mounts {
     /// Variables from secrets.
     pub(super) env: Vec<(String, String)>,
     /// Held while the step uses its locked caches.
-    _locks: Vec<Lock>,
+    pub(super) locks: Vec<Lock>,
 }
 
 /// Turns the declared mounts into what the sandbox mounts.
@@ -37,7 +37,7 @@ pub(super) fn prepare(
     let mut prepared = Mounts {
         mounts: Vec::new(),
         env: Vec::new(),
-        _locks: Vec::new(),
+        locks: Vec::new(),
     };
     lock_caches(worker, run, &mut prepared)?;
     for (index, mount) in run.mounts.iter().enumerate() {
@@ -55,7 +55,9 @@ pub(super) fn prepare(
                     kind,
                 });
             }
-            RunMount::Cache { .. } => cache(worker, scratch, &name, mount, &mut prepared)?,
+            RunMount::Cache { .. } => {
+                cache_mount::prepare(worker, inputs, (scratch, &name), mount, &mut prepared)?;
+            }
             RunMount::Tmpfs { target, size } => {
                 let kind = MountKind::Tmpfs {
                     size: *size,
@@ -116,7 +118,7 @@ fn lock_caches(worker: &Worker<'_>, run: &RunStep, prepared: &mut Mounts) -> Res
         })
         .collect();
     for identity in identities {
-        prepared._locks.push(worker.lock("mount", identity)?);
+        prepared.locks.push(worker.lock("mount", identity)?);
     }
     Ok(())
 }
@@ -218,59 +220,6 @@ fn make_context_layer(
     worker.environment.store.settle(&[record.diff_id])?;
     worker.environment.store.put_step(&record)?;
     Ok(record)
-}
-
-fn cache(
-    worker: &Worker<'_>,
-    scratch: &Scratch,
-    name: &str,
-    mount: &RunMount,
-    prepared: &mut Mounts,
-) -> Result<(), StepError> {
-    let RunMount::Cache {
-        id,
-        target,
-        sharing,
-        source,
-        mode,
-        uid,
-        gid,
-        read_only,
-        ..
-    } = mount
-    else {
-        return Ok(());
-    };
-    let store = worker.environment.store;
-    let identity = Digest::of(id);
-    let folder = match sharing {
-        // Locked before anything else was done.
-        Sharing::Shared | Sharing::Locked => store.cache_mount(id),
-        Sharing::Private => match store.try_lock("mount", identity)? {
-            Some(lock) => {
-                prepared._locks.push(lock);
-                store.cache_mount(id)
-            }
-            None => scratch.path().join(name),
-        },
-    };
-    if fsio::symlink_metadata(&folder).is_err() {
-        fsio::create_dir_all(&folder)?;
-        fsio::set_mode(&folder, *mode)?;
-        if worker.environment.privileges != Privileges::OneId {
-            fsio::set_owner(&folder, *uid, *gid)?;
-        }
-    }
-    let kind = MountKind::Bind {
-        source: folder,
-        sub_path: source.clone(),
-        read_only: *read_only,
-    };
-    prepared.mounts.push(Mount {
-        target: target.clone(),
-        kind,
-    });
-    Ok(())
 }
 
 fn secret(worker: &Worker<'_>, mount: &RunMount, prepared: &mut Mounts) -> Result<(), StepError> {

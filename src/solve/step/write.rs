@@ -99,7 +99,7 @@ fn as_tar(
 }
 
 /// The directory is written first; its files, fresh in memory, are then hashed into the layer's identity.
-fn as_directory(
+pub(super) fn as_directory(
     worker: &Worker<'_>,
     path: &std::path::Path,
     entries: &[Drafted],
