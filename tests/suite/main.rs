@@ -5,6 +5,7 @@
 )]
 
 mod parse;
+mod plan;
 mod registry;
 #[path = "../support/mod.rs"]
 mod support;

@@ -19,25 +19,6 @@ pub(super) fn copy(
         Some(word) => tree(lowering, state, &word.text, None, place, word.span)?,
         None => TreeSource::Context,
     };
-    for source in &copy.sources {
-        if let ast::CopySource::Path(word) = source {
-            let path = expand(lowering, state, word, place)?;
-            if is_url(&path) && copy.from.is_none() {
-                return Err(fail(
-                    "copy-url",
-                    word.span,
-                    "source can't be a URL for COPY",
-                ));
-            }
-            if is_git(&path) && copy.from.is_none() {
-                return Err(fail(
-                    "copy-git",
-                    word.span,
-                    "source can't be a git ref for COPY",
-                ));
-            }
-        }
-    }
     let spec = Spec {
         keyword: "COPY",
         from,
@@ -60,27 +41,6 @@ pub(super) fn add(
     add: &AddInstruction,
     place: Place,
 ) -> Result<(), Failure> {
-    for source in &add.sources {
-        if let ast::CopySource::Path(word) = source {
-            let path = expand(lowering, state, word, place)?;
-            if is_git(&path) {
-                return Err(not_yet(word.span, "ADD of a Git repository"));
-            }
-            if is_url(&path) {
-                return Err(not_yet(word.span, "ADD of a URL"));
-            }
-        }
-    }
-    if let Some(word) = &add.checksum {
-        let remote = "checksum requires HTTP(S) or Git sources";
-        let several = "checksum can't be specified for multiple sources";
-        let message = if add.sources.len() > 1 {
-            several
-        } else {
-            remote
-        };
-        return Err(fail("checksum", word.span, message));
-    }
     let spec = Spec {
         keyword: "ADD",
         from: TreeSource::Context,
@@ -93,7 +53,46 @@ pub(super) fn add(
         exclude: &add.exclude,
         unpack: add.unpack,
     };
-    lower(lowering, state, instruction, &spec, place)
+    lower(lowering, state, instruction, &spec, place)?;
+    if let Some(word) = &add.checksum {
+        let remote = "checksum requires HTTP(S) or Git sources";
+        let several = "checksum can't be specified for multiple sources";
+        let message = if add.sources.len() > 1 {
+            several
+        } else {
+            remote
+        };
+        return Err(fail("checksum", word.span, message));
+    }
+    Ok(())
+}
+
+/// COPY takes files of a tree only; what ADD fetches from elsewhere is not done yet.
+fn refuse_remote(spec: &Spec<'_>, path: &str, word: &Word) -> Result<(), Failure> {
+    let (git, url) = (is_git(path), is_url(path));
+    if spec.keyword == "ADD" {
+        return match (git, url) {
+            (true, _) => Err(not_yet(word.span, "ADD of a Git repository")),
+            (false, true) => Err(not_yet(word.span, "ADD of a URL")),
+            (false, false) => Ok(()),
+        };
+    }
+    if spec.from != TreeSource::Context {
+        return Ok(());
+    }
+    match (url, git) {
+        (true, _) => Err(fail(
+            "copy-url",
+            word.span,
+            "source can't be a URL for COPY",
+        )),
+        (false, true) => Err(fail(
+            "copy-git",
+            word.span,
+            "source can't be a git ref for COPY",
+        )),
+        (false, false) => Ok(()),
+    }
 }
 
 /// What COPY and ADD have in common.
@@ -132,6 +131,7 @@ fn lower(
         match source {
             ast::CopySource::Path(word) => {
                 let path = expand(lowering, state, word, place)?;
+                refuse_remote(spec, &path, word)?;
                 names.push(path.clone());
                 sources.push(CopySource::Path(path));
             }

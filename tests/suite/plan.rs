@@ -1,0 +1,151 @@
+//! The corpus of planning: Dockerfiles beside the instruction graph and image that they must become.
+//!
+//! `testdata/plan/CASE/Dockerfile` beside `plan.txt`, the plan or the rendered diagnostics; `options`, where there is one,
+//! says how the build was asked for, a word and its value a line. Every image has the config of [`BASE`].
+//! `UPDATE_EXPECT=1` writes the expectations; a missing one is a failure.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "files and the variable of a test need no atomic writes and no settings"
+)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use builder::dockerfile;
+use builder::oci::{BaseImage, Config, Digest, Platform};
+use builder::plan::{
+    Entitlements, Lowered, NamedContext, NetworkMode, NoCache, PlanOptions, ResolvedBases,
+    context_name, dump, lower,
+};
+use builder::source::{Diagnostic, SourceMap, Style, render};
+
+/// The config of every image that a case names.
+const BASE: &str = r#"{
+    "architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []},
+    "config": {
+        "Env": ["PATH=/bin", "FROM_BASE=yes"], "Cmd": ["/bin/sh"], "Labels": {"k": "base"},
+        "OnBuild": ["ENV TRIGGERED=$FROM_BASE"]
+    }
+}"#;
+
+/// Fewer cases than this mean that they were not found.
+const LEAST: usize = 20;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/plan")
+}
+
+fn options(case: &Path) -> PlanOptions {
+    let mut options = PlanOptions {
+        target: None,
+        build_args: BTreeMap::new(),
+        labels: Vec::new(),
+        platform: None,
+        build_platform: Platform::new("linux", "amd64", ""),
+        contexts: BTreeMap::new(),
+        network: NetworkMode::Default,
+        no_cache: NoCache::Never,
+        entitlements: Entitlements::default(),
+    };
+    let path = case.join("options");
+    let text = if path.exists() {
+        fs::read_to_string(path).unwrap()
+    } else {
+        String::new()
+    };
+    for line in text.lines() {
+        let (word, value) = line.split_once(' ').unwrap();
+        let pair = || {
+            let (key, value) = value.split_once('=').unwrap();
+            (key.to_owned(), value.to_owned())
+        };
+        match word {
+            "target" => options.target = Some(value.to_owned()),
+            "platform" => options.platform = Some(value.parse().unwrap()),
+            "build-arg" => options.build_args.extend([pair()]),
+            "label" => options.labels.push(pair()),
+            "context" => {
+                let name = context_name(value);
+                options.contexts.insert(name, NamedContext::Directory);
+            }
+            other => panic!("{}: unknown option `{other}`", case.display()),
+        }
+    }
+    options
+}
+
+/// The plan of a case, or what is wrong with it, as text.
+fn planned(case: &Path) -> String {
+    let mut sources = SourceMap::new();
+    let text = fs::read(case.join("Dockerfile")).unwrap();
+    let file = sources.add("Dockerfile", text).unwrap();
+    let parsed = dockerfile::parse(&file);
+    let Some(dockerfile) = parsed.dockerfile else {
+        return rendered(&sources, &parsed.diagnostics);
+    };
+    let options = options(case);
+    let mut resolved = ResolvedBases::new();
+    loop {
+        match lower(&dockerfile, &mut sources, &options, &resolved) {
+            Ok(Lowered::Plan(plan)) => return dump(&plan),
+            Ok(Lowered::Needs(needs)) => {
+                for (request, _) in needs {
+                    let image = BaseImage {
+                        name: "base".to_owned(),
+                        digest: Digest::of(BASE),
+                        config: Config::parse(BASE.as_bytes()).unwrap(),
+                        layers: Vec::new(),
+                    };
+                    resolved.insert(request, Arc::new(image));
+                }
+            }
+            Err(diagnostics) => return rendered(&sources, &diagnostics),
+        }
+    }
+}
+
+fn rendered(sources: &SourceMap, diagnostics: &[Diagnostic]) -> String {
+    let mut text = String::new();
+    for diagnostic in diagnostics {
+        writeln!(text, "{}", render(sources, diagnostic, Style::default())).unwrap();
+    }
+    text
+}
+
+#[test]
+fn dockerfiles_become_their_plans() {
+    let entries = fs::read_dir(folder()).unwrap();
+    let mut cases: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    assert!(cases.len() >= LEAST, "only {} cases", cases.len());
+    let mut failures = Vec::new();
+    for case in &cases {
+        let actual = planned(case);
+        let path = case.join("plan.txt");
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            fs::write(&path, &actual).unwrap();
+            continue;
+        }
+        match fs::read_to_string(&path) {
+            Ok(expected) if expected == actual => {}
+            Ok(expected) => failures.push(format!(
+                "{}:\n--- expected\n{expected}--- actual\n{actual}",
+                path.display()
+            )),
+            Err(error) => failures.push(format!(
+                "{}: {error}; UPDATE_EXPECT=1 writes it",
+                path.display()
+            )),
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} cases differ:\n\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
