@@ -148,6 +148,7 @@ impl StepError {
             | Self::Disk(_)
             | Self::Changes(_) => true,
             Self::Context(error) => !matches!(error, ContextError::Lookup(_)),
+            Self::Copy(super::step::CopyError::Damaged { .. }) => true,
             _ => false,
         }
     }

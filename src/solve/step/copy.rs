@@ -71,6 +71,14 @@ pub enum CopyError {
     /// Links that lead nowhere on the way to the destination.
     #[error("cannot resolve the destination: {0}")]
     Destination(#[source] layer::ResolveError),
+    /// A file of a stage or image is not what it was when its layer was made.
+    #[error("\"/{}\" is damaged in the store; build again", path.display())]
+    Damaged {
+        /// Relative to the root.
+        path: PathBuf,
+        /// Position of its layer in the state, bottom first.
+        layer: usize,
+    },
     /// There is no context to copy from.
     #[error("there is no build context to copy from")]
     NoContext,
@@ -168,7 +176,19 @@ pub(super) fn execute(
         Some(tree) => tree.open_content(worker, content),
         None => content.open_anywhere(),
     };
-    write_layer(worker, id, entries, &open)
+    let written = write_layer(worker, id, entries, &open);
+    if let (
+        Err(StepError::Copy(CopyError::Damaged { layer, .. })),
+        Some(Tree::State { layers, .. }),
+    ) = (&written, &tree)
+    {
+        // What is damaged becomes a miss, so that the next build makes it again.
+        worker
+            .environment
+            .store
+            .forget_layer(layers[*layer].diff_id);
+    }
+    written
 }
 
 fn changes(worker: &Worker<'_>, copy: &CopyStep, inputs: &Inputs) -> Result<Changes, StepError> {

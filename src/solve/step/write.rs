@@ -53,12 +53,39 @@ pub(super) fn write_layer_as(
     } else {
         (as_tar(&path, &entries, open)?, LayerForm::Tar(&path))
     };
+    verify(&entries, &layer)?;
     store.publish_layer(&NewLayer {
         diff_id: layer.diff_id,
         toc: &layer.toc,
         form,
     })?;
     Ok(Made { layer })
+}
+
+/// What was copied from a state must be what the state's table of contents says: a damaged layer must not get into others.
+fn verify(entries: &[Drafted], layer: &Layer) -> Result<(), StepError> {
+    for drafted in entries {
+        let Some(Content::Layer(index, source)) = &drafted.content else {
+            continue;
+        };
+        let EntryKind::File {
+            digest: expected, ..
+        } = source.kind
+        else {
+            continue;
+        };
+        let copied = layer.toc.get(&drafted.entry.path).map(|entry| &entry.kind);
+        if let Some(EntryKind::File { digest, .. }) = copied
+            && *digest != expected
+        {
+            return Err(CopyError::Damaged {
+                path: source.path.clone(),
+                layer: *index,
+            }
+            .into());
+        }
+    }
+    Ok(())
 }
 
 /// Names of one file become hard links to the first of them.
