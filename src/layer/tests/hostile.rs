@@ -242,6 +242,34 @@ fn in_an_archive_that_is_added_markers_are_names() {
 }
 
 #[test]
+fn names_in_an_archive_that_is_added_lead_no_further_up_than_its_top() {
+    let tar = forge()
+        .file("../../a", "1")
+        .file("/b/../../c/./d", "2")
+        .file("", "nameless")
+        .link("e", "../a");
+    let layer = read_tar(&tar.0[..], Markers::Names, None).unwrap();
+    assert_eq!(lines(&layer.toc), ["f a", "i c", "f c/d", "h e -> a"]);
+}
+
+#[test]
+fn the_last_name_of_a_file_in_an_archive_gives_its_metadata() {
+    let mut tar = forge().file("a", "1");
+    let link = forge().link("b", "a");
+    // The mode of the link's own header, and its checksum.
+    let mut header = Header::from_byte_slice(&link.0[..512]).clone();
+    header.set_mode(0o600);
+    header.set_cksum();
+    tar.0.extend_from_slice(header.as_bytes());
+    let mode = |markers| {
+        let toc = read_tar(&tar.0[..], markers, None).unwrap().toc;
+        toc.get("a").unwrap().mode
+    };
+    assert_eq!(mode(Markers::Names), 0o600);
+    assert_eq!(mode(Markers::Removals), 0o644);
+}
+
+#[test]
 fn a_tar_that_ends_anywhere_is_refused_or_a_shorter_one() {
     let (_, bytes) = write_layer(&entries("d a\nf a/b\nl c -> d\nf e"));
     let cuts = (0..bytes.len()).filter(|cut| cut % 64 < 2);

@@ -241,3 +241,42 @@ impl<'a> Draft<'a> {
         self.entries.into_values().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::layer::Toc;
+
+    #[test]
+    fn links_are_followed_inside_a_root() {
+        let link = |path: &str, target: &str| {
+            let target = target.into();
+            Entry::new(path, EntryKind::Symlink { target }, 0o777)
+        };
+        let directory = |path: &str| Entry::new(path, EntryKind::directory(), 0o755);
+        let entries = vec![
+            directory("d"),
+            link("d/absolute", "/in"),
+            link("d/dangling", "/nowhere"),
+            directory("d/in"),
+            link("d/loop", "loop"),
+            link("d/up", "../../../in"),
+            directory("in"),
+        ];
+        let base = Stack::new(vec![Arc::new(Toc::from_sorted(entries).unwrap())]);
+        let draft = Draft::new(&base, 0, (0, 0), 0o755);
+        for (path, expected) in [
+            ("new/x", Some("d/new/x")),
+            ("absolute/x", Some("d/in/x")),
+            ("up/x", Some("d/in/x")),
+            ("in/../up", Some("d/in")),
+            ("dangling/x", None),
+            ("loop/x", None),
+        ] {
+            let found = draft.follow(Path::new("d"), Path::new(path)).ok();
+            assert_eq!(found, expected.map(PathBuf::from), "{path}");
+        }
+    }
+}
