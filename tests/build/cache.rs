@@ -121,20 +121,48 @@ fn no_cache_runs_everything() {
 }
 
 #[test]
+fn a_cache_mount_lasts_until_no_cache_empties_it() {
+    require_capability!(Root, Overlay, Base(Busybox));
+    let env = TestEnv::new();
+    env.write(
+        "context/Dockerfile",
+        "FROM base AS seed\nRUN mkdir -p /pre/seeded\n\
+         FROM base\nARG RUN\n\
+         RUN --mount=type=cache,target=/plain --mount=type=cache,from=seed,source=/pre,target=/filled \\\n    \
+         touch /plain/$RUN /filled/$RUN && echo $(ls /plain) and $(ls /filled)\n",
+    );
+    let output = |run: &str, more: &[&str]| {
+        let run = format!("RUN={run}");
+        let arguments = ["--build-arg", &run]
+            .into_iter()
+            .chain(more.iter().copied());
+        let base = bases::build_context("base", Base::Busybox).into_iter();
+        let arguments = base.chain(arguments.map(Into::into));
+        let outcome = env.build(arguments.chain([env.path("context").into()]));
+        outcome.succeeded().stderr
+    };
+    assert!(output("1", &[]).contains(" 1 and 1 seeded"));
+    assert!(output("2", &[]).contains(" 1 2 and 1 2 seeded"));
+    assert!(output("3", &["--no-cache"]).contains(" 3 and 3 seeded"));
+}
+
+#[test]
 fn copied_layers_are_the_same_in_two_empty_stores() {
     require_capability!(Base(Busybox));
+    // One context: the times of its files are in the layers.
+    let source = TestEnv::new();
+    source.write(
+        "context/Dockerfile",
+        "FROM base\nCOPY . /files\nCMD [\"sh\"]\n",
+    );
+    source.write("context/a/file", "content\n");
+    source.write("context/b", "more\n");
     let image = || {
         let env = TestEnv::new();
-        env.write(
-            "context/Dockerfile",
-            "FROM base\nCOPY . /files\nCMD [\"sh\"]\n",
-        );
-        env.write("context/a/file", "content\n");
-        env.write("context/b", "more\n");
         let folder = env.path("image");
         let output = format!("type=oci,dest={},tar=false", folder.display());
         let mut command = env.command("build", bases::build_context("base", Base::Busybox));
-        command.args(["-o", &output, "context"]);
+        command.args(["-o", &output]).arg(source.path("context"));
         command.env("SOURCE_DATE_EPOCH", "1700000000");
         crate::support::process::run(&mut command).succeeded();
         layout::read(&folder)
