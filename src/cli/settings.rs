@@ -283,7 +283,13 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
     let platform = args
         .platform
         .as_ref()
-        .map(|text| text.parse().map_err(Failure::usage))
+        .map(|text| match text.split_once(',') {
+            Some((first, _)) => Err(Failure::usage(
+                "building for several platforms at once is not supported yet",
+            )
+            .hint(format!("build for one at a time: `--platform {first}`"))),
+            None => text.parse().map_err(Failure::usage),
+        })
         .transpose()?;
     let mut entitlements = Entitlements::default();
     for text in &args.allow {
