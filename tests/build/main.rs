@@ -7,6 +7,7 @@ mod apps;
 mod cache;
 mod cases;
 mod failures;
+mod interrupts;
 mod outputs;
 mod sandbox;
 mod stages;
