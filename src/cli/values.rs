@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::build::ContextSource;
+use crate::export::csv_fields;
 use crate::oci::{Digest, Reference};
 use crate::plan::context_name;
 use crate::sandbox::{LimitedResource, Ulimit};
@@ -176,15 +177,6 @@ fn layout_source(text: &str) -> Result<ContextSource, String> {
     })
 }
 
-fn csv_fields(text: &str) -> Option<Vec<String>> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(text.as_bytes());
-    let record = reader.records().next()?.ok()?;
-    Some(record.iter().map(str::to_owned).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,6 +192,11 @@ mod tests {
         assert_eq!(
             secret("id=a,type=env,src=B").unwrap().env.as_deref(),
             Some("B")
+        );
+        assert!(
+            secret("id=a\nid=b")
+                .unwrap_err()
+                .contains("not a list of key=value")
         );
         assert!(secret("src=/x").unwrap_err().contains("id is required"));
         assert!(

@@ -17,7 +17,7 @@ pub use archive::write_archive;
 pub use blobs::{ExportLayer, Image, PreparedImage, prepare};
 pub use layout::write_layout;
 pub use push::push;
-pub use spec::{Compression, Destination, OutputKind, OutputSpec, OutputSpecError};
+pub use spec::{Compression, Destination, OutputKind, OutputSpec, OutputSpecError, csv_fields};
 
 use crate::fsio;
 use crate::layer;

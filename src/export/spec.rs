@@ -284,8 +284,10 @@ impl OutputSpec {
     }
 }
 
-/// The fields of one CSV record; quotes protect commas.
-fn csv_fields(text: &str) -> Option<Vec<String>> {
+/// The fields of one CSV record, as flags with several keys are written; quotes protect commas. `None` if the text is
+/// none, or more than one.
+#[must_use]
+pub fn csv_fields(text: &str) -> Option<Vec<String>> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
