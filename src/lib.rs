@@ -23,6 +23,7 @@
 //! - [`build`]: the one orchestrator
 //! - [`dockerfile`]: text to syntax tree, expansion of words
 //! - [`plan`]: syntax tree to instruction graph, with the image's final config and history
+//! - [`lint`]: build checks: doubts about a Dockerfile that builds
 //! - [`registry`]: client of registries: resolve, pull, push
 //! - [`solve`]: graph to layers: keys, look-up, scheduling, the work of each kind of step
 //! - [`context`]: folders to copy from, their ignore rules, digests and stat index
@@ -69,6 +70,7 @@ pub mod export;
 pub mod fsio;
 pub mod image;
 pub mod layer;
+pub mod lint;
 pub mod oci;
 pub mod plan;
 pub mod registry;

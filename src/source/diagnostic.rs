@@ -35,6 +35,17 @@ pub struct Diagnostic {
     pub labels: Vec<Label>,
     /// What to do about it, one line each.
     pub hints: Vec<String>,
+    /// Edits that remove the finding and change nothing else, where a machine can make them; they do not overlap.
+    pub fix: Vec<Edit>,
+}
+
+/// A place in a source text and what to put there instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// What goes.
+    pub span: Span,
+    /// What comes.
+    pub replacement: String,
 }
 
 impl Diagnostic {
@@ -57,6 +68,7 @@ impl Diagnostic {
             message: message.into(),
             labels: Vec::new(),
             hints: Vec::new(),
+            fix: Vec::new(),
         }
     }
 
@@ -74,6 +86,16 @@ impl Diagnostic {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds an edit that, with the others, removes the finding.
+    #[must_use]
+    pub fn edit(mut self, span: Span, replacement: impl Into<String>) -> Self {
+        self.fix.push(Edit {
+            span,
+            replacement: replacement.into(),
+        });
         self
     }
 

@@ -7,7 +7,7 @@ mod file;
 mod render;
 mod span;
 
-pub use diagnostic::{Diagnostic, Label, Severity};
+pub use diagnostic::{Diagnostic, Edit, Label, Severity};
 pub use file::{LineColumn, SourceError, SourceFile, SourceMap};
 pub use render::{Style, render};
 pub use span::{FileId, Span, Spanned};
