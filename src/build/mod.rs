@@ -6,19 +6,19 @@ mod error;
 mod output;
 mod request;
 mod resolve;
+mod source;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 pub use error::{BuildError, Category, ResolveError};
 pub use output::save;
-pub use request::{ContextSource, PlanRequest, Request, SourceRequest};
+pub use request::{ContextSource, DockerfileSource, PlanRequest, Request, SourceRequest};
 pub use resolve::{ImageResolver, Resolver};
 
 use crate::context::{IgnoreFile, LocalContext};
-use crate::dockerfile::{self, Dockerfile};
 use crate::fsio;
 use crate::image::{Assembly, HistoryStep, assemble};
 use crate::layer::Privileges;
@@ -33,6 +33,7 @@ use crate::solve::{
 };
 use crate::source::{Diagnostic, SourceMap};
 use crate::store::Store;
+use source::Start;
 
 /// What a build works with besides its request.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub struct Tools<'a> {
     pub runner: &'a dyn StepRunner,
     /// The user's wish to stop.
     pub cancel: Cancel,
+    /// Where a context or Dockerfile called `-` comes from.
+    pub stdin: fn() -> Box<dyn std::io::Read + Send>,
     /// Where artefacts without a destination go.
     pub stdout: fn() -> Box<dyn std::io::Write + Send>,
 }
@@ -122,10 +125,9 @@ pub fn build(
         fsio::remove_file_if_there(path)?;
     }
     let mut vertices = Vertices::new(sink);
-    let (dockerfile, dockerfile_path, mut warnings) =
-        read_dockerfile(request, sources, &mut vertices)?;
-    let (plan, bases) = make_plan(request, tools, &dockerfile, sources, &mut vertices)?;
-    let environment = environment(request, tools, &plan, bases, &dockerfile_path)?;
+    let start = source::open(request, tools, sources, &mut vertices)?;
+    let (plan, bases) = make_plan(request, tools, &start, sources, &mut vertices)?;
+    let environment = environment(request, tools, &plan, bases, &start)?;
     let first = vertices.next;
     vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
     let solution = solve::solve(&plan, &environment, vertices.sink, first)?;
@@ -141,6 +143,7 @@ pub fn build(
         .filter(|i| solution.step(plan::StepId(*i)).cached)
         .count();
     let steps = (plan.steps.len(), cached);
+    let mut warnings = start.warnings;
     warnings.extend(plan.warnings);
     Ok(Report {
         image_id,
@@ -160,65 +163,21 @@ pub fn plan_only(
     sink: &mut dyn EventSink,
 ) -> Result<Plan, BuildError> {
     let mut vertices = Vertices::new(sink);
-    let (dockerfile, ..) = read_dockerfile(request, sources, &mut vertices)?;
-    Ok(make_plan(request, tools, &dockerfile, sources, &mut vertices)?.0)
-}
-
-/// `-f`, else `Dockerfile`, else `dockerfile`, in the context.
-fn dockerfile_path(request: &SourceRequest) -> PathBuf {
-    match &request.dockerfile {
-        Some(path) => path.clone(),
-        None => {
-            let usual = request.context.join("Dockerfile");
-            let lower = request.context.join("dockerfile");
-            if fsio::metadata(&usual).is_err() && fsio::metadata(&lower).is_ok() {
-                lower
-            } else {
-                usual
-            }
-        }
-    }
-}
-
-fn read_dockerfile(
-    request: &Request,
-    sources: &mut Sources,
-    vertices: &mut Vertices<'_>,
-) -> Result<(Dockerfile, PathBuf, Vec<Diagnostic>), BuildError> {
-    // A wrong context is said before a Dockerfile that is missing because of it.
-    LocalContext::open(&request.source.context, IgnoreFile::none())?;
-    let path = dockerfile_path(&request.source);
-    let shown = path.file_name().map_or_else(
-        || path.display().to_string(),
-        |n| n.to_string_lossy().into_owned(),
-    );
-    let file = vertices.work(
-        format!("[internal] load build definition from {shown}"),
-        |_, _| {
-            let bytes = fsio::read(&path).map_err(BuildError::ReadDockerfile)?;
-            Ok(sources.map.add(shown.clone(), bytes)?)
-        },
-    )?;
-    let parsed = dockerfile::parse(&file);
-    match parsed.dockerfile {
-        Some(dockerfile) if !parsed.diagnostics.iter().any(Diagnostic::is_error) => {
-            Ok((dockerfile, path, parsed.diagnostics))
-        }
-        _ => Err(BuildError::Dockerfile(parsed.diagnostics)),
-    }
+    let start = source::open(request, tools, sources, &mut vertices)?;
+    Ok(make_plan(request, tools, &start, sources, &mut vertices)?.0)
 }
 
 fn make_plan(
     request: &Request,
     tools: &Tools<'_>,
-    dockerfile: &Dockerfile,
+    start: &Start,
     sources: &mut Sources,
     vertices: &mut Vertices<'_>,
 ) -> Result<(Plan, ResolvedBases), BuildError> {
-    let options = plan_options(request);
-    let mut resolved = ResolvedBases::new();
+    let options = plan_options(request, start);
+    let mut resolved = start.resolved.clone();
     loop {
-        match plan::lower(dockerfile, &mut sources.map, &options, &resolved)
+        match plan::lower(&start.dockerfile, &mut sources.map, &options, &resolved)
             .map_err(BuildError::Dockerfile)?
         {
             Lowered::Plan(plan) => return Ok((*plan, resolved)),
@@ -251,7 +210,12 @@ fn resolve_all(
     });
     for ((request, span), result) in needs.iter().zip(found.drain(..)) {
         let name = error::image_name(request);
-        let image = vertices.work(format!("[internal] load metadata for {name}"), |sink, _| {
+        let label = if request.is_tree() {
+            format!("[internal] fetch {name}")
+        } else {
+            format!("[internal] load metadata for {name}")
+        };
+        let image = vertices.work(label, |sink, _| {
             let image = result.map_err(|source| BuildError::Base { name, span: *span, source })?;
             let platform = image.config.platform();
             if !platform.satisfies(&request.platform) {
@@ -268,10 +232,12 @@ fn resolve_all(
     Ok(())
 }
 
-fn plan_options(request: &Request) -> PlanOptions {
+fn plan_options(request: &Request, start: &Start) -> PlanOptions {
     let context = |source: &ContextSource| match source {
         ContextSource::Directory(_) => NamedContext::Directory,
-        ContextSource::Scratch => NamedContext::Scratch,
+        // Standard input is the main context's alone.
+        ContextSource::Scratch | ContextSource::Stdin => NamedContext::Scratch,
+        ContextSource::Tree(origin) => NamedContext::Image(ImageSource::Tree(origin.clone())),
         ContextSource::Image(reference) => {
             NamedContext::Image(ImageSource::Reference(reference.clone()))
         }
@@ -288,6 +254,7 @@ fn plan_options(request: &Request) -> PlanOptions {
         labels: wishes.labels.clone(),
         platform: wishes.platform.clone(),
         build_platform: Platform::host(),
+        context: start.context.clone(),
         contexts: request
             .source
             .named_contexts
@@ -305,7 +272,7 @@ fn environment<'a>(
     tools: &'a Tools<'_>,
     plan: &Plan,
     bases: ResolvedBases,
-    dockerfile_path: &Path,
+    start: &Start,
 ) -> Result<Environment<'a>, BuildError> {
     let now = (request.clock)();
     let open = |path: &Path,
@@ -320,14 +287,9 @@ fn environment<'a>(
         ))
     };
     let (main, named) = contexts_used(plan);
-    let context = if main {
-        Some(open(
-            &request.source.context,
-            Some(dockerfile_path),
-            &tools.store,
-        )?)
-    } else {
-        None
+    let context = match &start.folder {
+        Some(folder) if main => Some(open(folder, start.path.as_deref(), &tools.store)?),
+        _ => None,
     };
     let mut named_contexts = BTreeMap::new();
     for (name, source) in &request.source.named_contexts {
@@ -337,7 +299,6 @@ fn environment<'a>(
             named_contexts.insert(name.clone(), open(path, None, &tools.store)?);
         }
     }
-    let place = fsio::canonicalize(dockerfile_path)?.display().to_string();
     let target = request.plan.target.clone().unwrap_or_default();
     Ok(Environment {
         store: &tools.store,
@@ -358,7 +319,7 @@ fn environment<'a>(
             Privileges::OneId
         },
         jobs: request.jobs,
-        place: format!("{place}\n{target}"),
+        place: format!("{}\n{target}", start.place),
         cancel: tools.cancel.clone(),
     })
 }

@@ -1,11 +1,13 @@
 //! What a stage starts from: another stage, an image, a folder, nothing.
 
 use super::lower::{Lowering, Place};
-use super::options::NamedContext;
+use super::options::{MainContext, NamedContext};
 use super::reach::Named;
 use super::stage::StageState;
 use super::step::{BaseId, BaseRequest, CopyStep, StateRef, StepKind, TreeSource};
 use super::{DEFAULT_PATH, Failure, fail};
+use crate::oci::{BaseImage, Platform};
+use crate::source::Span;
 
 impl Lowering<'_> {
     /// What a stage starts from.
@@ -22,16 +24,29 @@ impl Lowering<'_> {
             };
             return Ok(self.finished[base].as_ref().ok_or_else(missing)?.derived());
         }
-        let Some(request) = self.base_request(index)? else {
-            let mut state = StageState::scratch(line.platform);
-            if let Named::Context(context) = line.named
-                && self.options.contexts[&context] == NamedContext::Directory
-            {
-                self.start_from_folder(&mut state, index, &context, count);
+        let request = self.base_request(index)?;
+        let tree = match (&request, &line.named) {
+            (Some(request), _) if request.is_tree() => {
+                let span = self.dockerfile.stages[index].from.span;
+                Some(TreeSource::State(self.base_image_state(request, span)))
             }
-            return Ok(state);
+            (None, Named::Context(context))
+                if self.options.contexts[context] == NamedContext::Directory =>
+            {
+                Some(TreeSource::NamedContext(context.clone()))
+            }
+            _ => None,
         };
-        let state = self.base_image_state(&request);
+        if let Some(tree) = tree {
+            let mut state = StageState::scratch(line.platform);
+            self.start_from_files(&mut state, index, tree, count);
+            return Ok(state);
+        }
+        let Some(request) = request else {
+            return Ok(StageState::scratch(line.platform));
+        };
+        let span = self.dockerfile.stages[index].from.span;
+        let state = self.base_image_state(&request, span);
         let base = &self.resolved[&request];
         let mut config = base.config.clone();
         config.set("OnBuild", None);
@@ -42,12 +57,12 @@ impl Lowering<'_> {
         Ok(StageState::new(state, config, line.platform))
     }
 
-    /// A folder as the base of a stage: all that is in it is the first layer.
-    fn start_from_folder(
+    /// Files as the base of a stage: all of them are the first layer.
+    fn start_from_files(
         &mut self,
         state: &mut StageState,
         stage: usize,
-        context: &str,
+        tree: TreeSource,
         count: usize,
     ) {
         let place = Place {
@@ -57,19 +72,47 @@ impl Lowering<'_> {
             position: (1, count),
             trigger: false,
         };
-        let text = format!("FROM {context}");
-        let copy = CopyStep::whole(TreeSource::NamedContext(context.to_owned()));
+        let text = format!("FROM {}", self.lines[stage].name);
+        let copy = CopyStep::whole(tree);
         let step = self.step(state, place, &text, StepKind::Copy(copy));
         state.record(text, Some(step));
     }
 
-    /// The state of a resolved image, which becomes one of the plan's bases.
-    pub(super) fn base_image_state(&mut self, request: &BaseRequest) -> StateRef {
+    /// The state of an image or tree, which becomes one of the plan's bases.
+    pub(super) fn base_image_state(&mut self, request: &BaseRequest, span: Span) -> StateRef {
+        StateRef::Base(self.base_id(request, span))
+    }
+
+    /// Makes an image or tree one of the plan's bases. One that is not resolved is asked for.
+    pub(super) fn base_id(&mut self, request: &BaseRequest, span: Span) -> BaseId {
+        self.ask_for(request, span);
         let position = self.bases.iter().position(|base| base == request);
         let position = position.unwrap_or_else(|| {
             self.bases.push(request.clone());
             self.bases.len() - 1
         });
-        StateRef::Base(BaseId(position))
+        BaseId(position)
+    }
+
+    /// What was resolved for a request; else it will be resolved before planning goes on.
+    pub(super) fn ask_for(&mut self, request: &BaseRequest, span: Span) -> Option<&'_ BaseImage> {
+        let found = self.resolved.get(request);
+        if found.is_none() {
+            self.missing.entry(request.clone()).or_insert(span);
+        }
+        found.map(AsRef::as_ref)
+    }
+
+    /// What COPY takes files from that says nothing else.
+    pub(super) fn main_context(&mut self, platform: &Platform, span: Span) -> TreeSource {
+        match &self.options.context {
+            MainContext::Directory => TreeSource::Context,
+            MainContext::Empty => TreeSource::State(StateRef::Scratch),
+            MainContext::Base(source) => {
+                let request =
+                    BaseRequest::new(source.clone(), platform, &self.options.build_platform);
+                TreeSource::State(self.base_image_state(&request, span))
+            }
+        }
     }
 }

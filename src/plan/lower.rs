@@ -47,7 +47,7 @@ pub fn lower(
     if !missing.is_empty() {
         return Ok(Lowered::Needs(missing));
     }
-    lowering.stages().map(|plan| Lowered::Plan(Box::new(plan)))
+    lowering.stages()
 }
 
 /// The `FROM` line of a stage, expanded.
@@ -83,7 +83,7 @@ pub(super) struct Lowering<'a> {
     pub(super) options: &'a PlanOptions,
     pub(super) globals: Globals,
     pub(super) warnings: Warnings,
-    epoch: Option<i64>,
+    pub(super) epoch: Option<i64>,
     sources: &'a mut SourceMap,
     pub(super) resolved: &'a ResolvedBases,
     target: usize,
@@ -92,8 +92,10 @@ pub(super) struct Lowering<'a> {
     needed: BTreeSet<usize>,
     /// With the place that asks first.
     requests: BTreeMap<BaseRequest, Span>,
+    /// What only turned out to be needed when instructions were lowered.
+    pub(super) missing: BTreeMap<BaseRequest, Span>,
     pub(super) bases: Vec<BaseRequest>,
-    steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
     pub(super) finished: Vec<Option<StageState>>,
 }
 
@@ -114,14 +116,13 @@ impl<'a> Lowering<'a> {
             target_name.as_deref().unwrap_or("default"),
             &mut warnings,
         )?;
-        let epoch = epoch::epoch(dockerfile, options, &globals)?;
         let count = dockerfile.stages.len();
         let mut lowering = Self {
             dockerfile,
             options,
             globals,
             warnings,
-            epoch,
+            epoch: None,
             sources,
             resolved,
             target,
@@ -129,6 +130,7 @@ impl<'a> Lowering<'a> {
             triggers: vec![Vec::new(); count],
             needed: BTreeSet::from([target]),
             requests: BTreeMap::new(),
+            missing: BTreeMap::new(),
             bases: Vec::new(),
             steps: Vec::new(),
             finished: vec![None; count],
@@ -280,10 +282,8 @@ impl<'a> Lowering<'a> {
                 ImageSource::Reference(parsed.map_err(bad)?)
             }
         };
-        Ok(Some(BaseRequest {
-            source,
-            platform: platform.clone(),
-        }))
+        let build = &self.options.build_platform;
+        Ok(Some(BaseRequest::new(source, platform, build)))
     }
 
     pub(super) fn base_request(&self, index: usize) -> Result<Option<BaseRequest>, Failure> {
@@ -323,8 +323,9 @@ impl<'a> Lowering<'a> {
     }
 
     /// Second pass: every needed stage in the order of the file.
-    fn stages(mut self) -> Result<Plan, Vec<Diagnostic>> {
+    fn stages(mut self) -> Result<Lowered, Vec<Diagnostic>> {
         let mut failures = Vec::new();
+        epoch::settle(&mut self).map_err(|failure| vec![*failure])?;
         for index in self.needed.clone() {
             match self.stage(index) {
                 Ok(state) => self.finished[index] = Some(state),
@@ -336,7 +337,10 @@ impl<'a> Lowering<'a> {
         }
         let target = self.finished[self.target].take();
         match target {
-            Some(state) if failures.is_empty() => Ok(self.plan(state)),
+            Some(_) if failures.is_empty() && !self.missing.is_empty() => {
+                Ok(Lowered::Needs(self.missing.into_iter().collect()))
+            }
+            Some(state) if failures.is_empty() => Ok(Lowered::Plan(Box::new(self.plan(state)))),
             _ => Err(failures),
         }
     }
@@ -367,7 +371,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn stage(&mut self, index: usize) -> Result<StageState, Failure> {
+    pub(super) fn stage(&mut self, index: usize) -> Result<StageState, Failure> {
         let dockerfile = self.dockerfile;
         let triggers = std::mem::take(&mut self.triggers[index]);
         let own = &dockerfile.stages[index].instructions;

@@ -126,7 +126,7 @@ fn tree(
             lowering.image_request(&named, name, &state.platform, span)?,
             other,
         ) {
-            (Some(request), _) => Ok(TreeSource::State(lowering.base_image_state(&request))),
+            (Some(request), _) => Ok(TreeSource::State(lowering.base_image_state(&request, span))),
             (None, reach::Named::Context(context))
                 if lowering.options.contexts[context]
                     == super::options::NamedContext::Directory =>
