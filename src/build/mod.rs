@@ -11,7 +11,7 @@ mod source;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 pub use error::{BuildError, Category, ResolveError};
 pub use output::save;
@@ -22,7 +22,7 @@ use crate::context::{IgnoreFile, LocalContext};
 use crate::fsio;
 use crate::image::{Assembly, HistoryStep, assemble};
 use crate::layer::Privileges;
-use crate::oci::{Digest, Platform};
+use crate::oci::{BaseImage, Digest, Platform};
 use crate::plan::{
     self, BaseRequest, ImageSource, Lowered, NamedContext, Plan, PlanOptions, ResolvedBases,
     RunMount, StepKind, TreeSource,
@@ -89,13 +89,25 @@ impl<'s> Vertices<'s> {
         name: String,
         work: impl FnOnce(&mut dyn EventSink, VertexId) -> Result<T, BuildError>,
     ) -> Result<T, BuildError> {
+        let id = self.begin(name);
+        let started = Instant::now();
+        let result = work(self.sink, id);
+        self.end(id, &result, started.elapsed());
+        result
+    }
+
+    /// Begins a piece of work that is done elsewhere.
+    fn begin(&mut self, name: String) -> VertexId {
         let id = VertexId(self.next);
         self.next += 1;
         self.sink.emit(BuildEvent::Started { id, name });
-        let started = Instant::now();
-        let result = work(self.sink, id);
-        let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.sink.emit(match &result {
+        id
+    }
+
+    /// Ends a piece of work that took so long.
+    fn end<T>(&mut self, id: VertexId, result: &Result<T, BuildError>, took: Duration) {
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.sink.emit(match result {
             Ok(_) => BuildEvent::Finished {
                 id,
                 outcome: Outcome::Done,
@@ -107,7 +119,6 @@ impl<'s> Vertices<'s> {
                 millis,
             },
         });
-        result
     }
 }
 
@@ -194,10 +205,26 @@ fn resolve_all(
     vertices: &mut Vertices<'_>,
 ) -> Result<(), BuildError> {
     let resolver = tools.resolver;
+    let started: Vec<_> = needs
+        .iter()
+        .map(|(request, _)| {
+            let name = error::image_name(request);
+            vertices.begin(if request.is_tree() {
+                format!("[internal] fetch {name}")
+            } else {
+                format!("[internal] load metadata for {name}")
+            })
+        })
+        .collect();
     let mut found: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = needs
             .iter()
-            .map(|(request, _)| scope.spawn(move || resolver.resolve(request)))
+            .map(|(request, _)| {
+                scope.spawn(move || {
+                    let started = Instant::now();
+                    (resolver.resolve(request), started.elapsed())
+                })
+            })
             .collect();
         threads
             .into_iter()
@@ -208,28 +235,35 @@ fn resolve_all(
             })
             .collect()
     });
-    for ((request, span), result) in needs.iter().zip(found.drain(..)) {
+    let mut failure = None;
+    for (((request, span), id), (result, took)) in needs.iter().zip(started).zip(found.drain(..)) {
         let name = error::image_name(request);
-        let label = if request.is_tree() {
-            format!("[internal] fetch {name}")
-        } else {
-            format!("[internal] load metadata for {name}")
-        };
-        let image = vertices.work(label, |sink, _| {
-            let image = result.map_err(|source| BuildError::Base { name, span: *span, source })?;
-            let platform = image.config.platform();
-            if !platform.satisfies(&request.platform) {
-                let message = format!(
-                    "Base image {} was pulled with platform \"{platform}\", expected \"{}\" for current build",
-                    image.name, request.platform
-                );
-                sink.emit(BuildEvent::Warning { message });
+        let result = result.map_err(|source| BuildError::Base {
+            name,
+            span: *span,
+            source,
+        });
+        vertices.end(id, &result, took);
+        match result {
+            Ok(image) => {
+                warn_of_platform(request, &image, vertices.sink);
+                resolved.insert(request.clone(), Arc::new(image));
             }
-            Ok(image)
-        })?;
-        resolved.insert(request.clone(), Arc::new(image));
+            Err(error) => failure = failure.or(Some(error)),
+        }
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
+}
+
+fn warn_of_platform(request: &BaseRequest, image: &BaseImage, sink: &mut dyn EventSink) {
+    let platform = image.config.platform();
+    if !platform.satisfies(&request.platform) {
+        let message = format!(
+            "Base image {} was pulled with platform \"{platform}\", expected \"{}\" for current build",
+            image.name, request.platform
+        );
+        sink.emit(BuildEvent::Warning { message });
+    }
 }
 
 fn plan_options(request: &Request, start: &Start) -> PlanOptions {

@@ -279,7 +279,7 @@ fn download(tools: &Tools<'_>, source: &HttpSource) -> Result<Text, BuildError> 
 }
 
 fn missing(path: &Path) -> BuildError {
-    let none = std::io::Error::from(std::io::ErrorKind::NotFound);
+    let none = std::io::Error::from(rustix::io::Errno::NOENT);
     BuildError::ReadDockerfile(fsio::Error::new("open", path, none))
 }
 

@@ -23,7 +23,7 @@ impl Fetcher {
         if let Some(known) = self.remembered(key) {
             return Ok(known);
         }
-        let _lock = self.store.lock("fetch", key)?;
+        let _lock = self.lock(key)?;
         if let Some(known) = self.remembered(key) {
             return Ok(known);
         }
@@ -62,7 +62,7 @@ impl Fetcher {
             .toc
             .entries()
             .iter()
-            .filter(|entry| !entry.is_implied() && !entry.path.as_os_str().is_empty())
+            .filter(|entry| !entry.is_implied())
             .collect();
         let entries: Vec<Entry> = originals.iter().copied().map(of_root).collect();
         // A source that has no time of its own is as old as the newest thing in it.

@@ -39,7 +39,7 @@ impl Fetcher {
         if let Some(known) = self.remembered(key).filter(|_| keeps) {
             return Ok(known);
         }
-        let _lock = self.store.lock("fetch", key)?;
+        let _lock = self.lock(key)?;
         if let Some(known) = self.remembered(key).filter(|_| keeps) {
             return Ok(known);
         }
@@ -239,7 +239,7 @@ fn forget_origin(work: &Path) -> Result<(), FetchError> {
 fn entries(root: &Path, keep: bool, mtime: i64) -> Result<(Vec<Entry>, Vec<PathBuf>), FetchError> {
     let mut entries = Vec::new();
     let mut paths = Vec::new();
-    let walk = WalkDir::new(root).min_depth(1).follow_links(false);
+    let walk = WalkDir::new(root).follow_links(false);
     // Submodules have a file of that name.
     let walk = walk
         .into_iter()

@@ -31,7 +31,7 @@ impl Fetcher {
             // Nothing else will do, so nobody has to be asked.
             return Ok(known.clone());
         }
-        let _lock = self.store.lock("fetch", key)?;
+        let _lock = self.lock(key)?;
         let known = self.remembered(key);
         let mut attempts = 1;
         loop {

@@ -17,14 +17,17 @@ mod tree;
 use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub use error::{FetchError, GitError};
 
 use crate::oci::{BaseImage, BaseLayer, Config, Digest, Platform};
 use crate::plan::Origin;
 use crate::registry::{Client, Secret};
-use crate::store::{FetchedRecord, Store};
+use crate::store::{FetchedRecord, Lock, Store};
+
+/// How often a lock that somebody else holds is asked for.
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// Looks a secret up by its ID.
 pub type Secrets = dyn Fn(&str) -> Option<Secret> + Send + Sync;
@@ -81,6 +84,17 @@ impl Fetcher {
 
     fn secret(&self, id: &str) -> Option<Secret> {
         (self.secrets)(id)
+    }
+
+    /// Waits until nobody else is fetching the same, or the user wants to stop.
+    fn lock(&self, key: Digest) -> Result<Lock, FetchError> {
+        loop {
+            if let Some(lock) = self.store.try_lock("fetch", key)? {
+                return Ok(lock);
+            }
+            self.stop_if_cancelled()?;
+            std::thread::sleep(LOCK_POLL);
+        }
     }
 
     fn stop_if_cancelled(&self) -> Result<(), FetchError> {
