@@ -1,6 +1,6 @@
 //! The one orchestrator: runs the phases of a build in order. Phases know nothing of each other.
 //!
-//! read → parse → plan, resolving bases until nothing is missing → solve → assemble → name → export
+//! read → parse → plan, resolving bases until nothing is missing → check → solve → assemble → name → export
 
 mod error;
 mod output;
@@ -22,6 +22,7 @@ use crate::dockerfile::{self, Dockerfile};
 use crate::fsio;
 use crate::image::{Assembly, HistoryStep, assemble};
 use crate::layer::Privileges;
+use crate::lint;
 use crate::oci::{Digest, Platform};
 use crate::plan::{
     self, BaseRequest, ImageSource, Lowered, NamedContext, Plan, PlanOptions, ResolvedBases,
@@ -67,6 +68,8 @@ pub struct Report {
 pub struct Sources {
     /// Every text.
     pub map: SourceMap,
+    /// What the checks found, as soon as they were made.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// The vertices that are no steps: numbered before and after those of the solver.
@@ -122,9 +125,16 @@ pub fn build(
         fsio::remove_file_if_there(path)?;
     }
     let mut vertices = Vertices::new(sink);
-    let (dockerfile, dockerfile_path, mut warnings) =
-        read_dockerfile(request, sources, &mut vertices)?;
+    let (dockerfile, dockerfile_path, remarks) = read_dockerfile(request, sources, &mut vertices)?;
     let (plan, bases) = make_plan(request, tools, &dockerfile, sources, &mut vertices)?;
+    check(
+        request,
+        &dockerfile,
+        &dockerfile_path,
+        &remarks,
+        &plan,
+        sources,
+    )?;
     let environment = environment(request, tools, &plan, bases, &dockerfile_path)?;
     let first = vertices.next;
     vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
@@ -141,12 +151,44 @@ pub fn build(
         .filter(|i| solution.step(plan::StepId(*i)).cached)
         .count();
     let steps = (plan.steps.len(), cached);
-    warnings.extend(plan.warnings);
     Ok(Report {
         image_id,
         steps,
-        warnings,
+        warnings: sources.warnings.clone(),
     })
+}
+
+/// Applies the build checks. What they find is in `sources` afterwards, whatever becomes of the build.
+fn check(
+    request: &Request,
+    dockerfile: &Dockerfile,
+    dockerfile_path: &Path,
+    remarks: &[Diagnostic],
+    plan: &Plan,
+    sources: &mut Sources,
+) -> Result<(), BuildError> {
+    let control = lint::control(dockerfile, &request.plan.build_args)?;
+    let context = if contexts_used(plan).0 {
+        let root = &request.source.context;
+        let ignore = IgnoreFile::read(root, Some(dockerfile_path))?;
+        Some(LocalContext::open(root, ignore)?)
+    } else {
+        None
+    };
+    let subject = lint::Subject {
+        dockerfile,
+        sources: &sources.map,
+        remarks,
+        plan: Some(plan),
+        context: context.as_ref(),
+    };
+    let findings = lint::check(&subject, &control);
+    sources.warnings = findings.warnings;
+    if findings.violated.is_empty() {
+        Ok(())
+    } else {
+        Err(BuildError::Check(findings.violated))
+    }
 }
 
 /// Only plans: for `--print plan`.
@@ -251,17 +293,12 @@ fn resolve_all(
     });
     for ((request, span), result) in needs.iter().zip(found.drain(..)) {
         let name = error::image_name(request);
-        let image = vertices.work(format!("[internal] load metadata for {name}"), |sink, _| {
-            let image = result.map_err(|source| BuildError::Base { name, span: *span, source })?;
-            let platform = image.config.platform();
-            if !platform.satisfies(&request.platform) {
-                let message = format!(
-                    "Base image {} was pulled with platform \"{platform}\", expected \"{}\" for current build",
-                    image.name, request.platform
-                );
-                sink.emit(BuildEvent::Warning { message });
-            }
-            Ok(image)
+        let image = vertices.work(format!("[internal] load metadata for {name}"), |_, _| {
+            result.map_err(|source| BuildError::Base {
+                name,
+                span: *span,
+                source,
+            })
         })?;
         resolved.insert(request.clone(), Arc::new(image));
     }
@@ -284,6 +321,7 @@ fn plan_options(request: &Request) -> PlanOptions {
     let wishes = &request.plan;
     PlanOptions {
         target: wishes.target.clone(),
+        all_stages: wishes.all_stages,
         build_args: wishes.build_args.clone(),
         labels: wishes.labels.clone(),
         platform: wishes.platform.clone(),

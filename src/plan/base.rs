@@ -1,11 +1,13 @@
 //! What a stage starts from: another stage, an image, a folder, nothing.
 
 use super::lower::{Lowering, Place};
+use super::observation::Fact;
 use super::options::NamedContext;
 use super::reach::Named;
 use super::stage::StageState;
 use super::step::{BaseId, BaseRequest, CopyStep, StateRef, StepKind, TreeSource};
 use super::{DEFAULT_PATH, Failure, fail};
+use crate::source::Span;
 
 impl Lowering<'_> {
     /// What a stage starts from.
@@ -31,7 +33,8 @@ impl Lowering<'_> {
             }
             return Ok(state);
         };
-        let state = self.base_image_state(&request);
+        let from = &self.dockerfile.stages[index].from;
+        let state = self.base_image_state(&request, &line.name, from.kind.image.span);
         let base = &self.resolved[&request];
         let mut config = base.config.clone();
         config.set("OnBuild", None);
@@ -64,12 +67,31 @@ impl Lowering<'_> {
     }
 
     /// The state of a resolved image, which becomes one of the plan's bases.
-    pub(super) fn base_image_state(&mut self, request: &BaseRequest) -> StateRef {
+    pub(super) fn base_image_state(
+        &mut self,
+        request: &BaseRequest,
+        name: &str,
+        span: Span,
+    ) -> StateRef {
         let position = self.bases.iter().position(|base| base == request);
         let position = position.unwrap_or_else(|| {
+            self.notice_platform(request, name, span);
             self.bases.push(request.clone());
             self.bases.len() - 1
         });
         StateRef::Base(BaseId(position))
+    }
+
+    fn notice_platform(&mut self, request: &BaseRequest, name: &str, span: Span) {
+        let found = self.resolved[request].config.platform();
+        let expected = &request.platform;
+        if found.os != expected.os || found.arch != expected.arch {
+            let fact = Fact::BasePlatform {
+                image: name.to_owned(),
+                found,
+                expected: expected.clone(),
+            };
+            self.notice(span, fact);
+        }
     }
 }

@@ -183,11 +183,7 @@ fn inline(
         let lookup = |name: &str| state.variable(name);
         let expansion =
             word::expand(&word, '\\', &lookup, Mode::Heredoc).map_err(expand_failure)?;
-        for name in expansion.unset {
-            let message = format!("Usage of undefined variable '${name}'");
-            let warning = crate::source::Diagnostic::warning("UndefinedVar", message);
-            lowering.warnings.push(warning.at(heredoc.marker, ""));
-        }
+        lowering.notice_undefined(state, expansion.unset, heredoc.marker);
         content = expansion.value;
     }
     Ok(CopySource::Inline {
