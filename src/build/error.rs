@@ -1,6 +1,7 @@
 //! Why a build failed, and whose fault it is.
 
 use crate::context::{ContextError, IgnoreError};
+use crate::dockerfile::directive::CheckOptionsError;
 use crate::export::ExportError;
 use crate::fetch::FetchError;
 use crate::fsio;
@@ -36,6 +37,12 @@ pub enum BuildError {
     /// Mistakes in the Dockerfile.
     #[error("{}", first(.0))]
     Dockerfile(Vec<Diagnostic>),
+    /// The build argument for the checks cannot be read.
+    #[error(transparent)]
+    CheckOptions(#[from] CheckOptionsError),
+    /// The author wants no build where these rules are violated.
+    #[error("lint violation found for rules: {}", .0.join(", "))]
+    Check(Vec<&'static str>),
     /// The context cannot be used.
     #[error(transparent)]
     Context(#[from] ContextError),
@@ -134,6 +141,7 @@ impl BuildError {
             | Self::LargeDockerfile { .. }
             | Self::Text(_)
             | Self::Dockerfile(_)
+            | Self::Check(_)
             | Self::Solve(_)
             | Self::Ignore(_) => Category::Build,
             Self::Context(
@@ -141,6 +149,7 @@ impl BuildError {
             )
             | Self::Export(ExportError::IsFolder(_) | ExportError::NotALayout(_))
             | Self::AmbiguousDockerfile
+            | Self::CheckOptions(_)
             | Self::NoImage(_) => Category::Usage,
             Self::Base {
                 source: ResolveError::Fetch(error),
@@ -233,6 +242,12 @@ impl BuildError {
             Self::Store(StoreError::Disk(error))
             | Self::Export(ExportError::Disk(error))
             | Self::Disk(error) => disk(error),
+            Self::Check(_) => vec![
+                "fix what the warnings say, or take rules out with `# check=skip=RULE`".to_owned(),
+            ],
+            Self::CheckOptions(_) => {
+                vec!["write `skip=RULE,RULE;error=true;experimental=RULE`".to_owned()]
+            }
             _ => Vec::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! The one orchestrator: runs the phases of a build in order. Phases know nothing of each other.
 //!
-//! read → parse → plan, resolving bases until nothing is missing → solve → assemble → name → export
+//! read → parse → plan, resolving bases until nothing is missing → check → solve → assemble → name → export
 
 mod error;
 mod output;
@@ -22,7 +22,8 @@ use crate::context::{IgnoreFile, LocalContext};
 use crate::fsio;
 use crate::image::{Assembly, HistoryStep, assemble};
 use crate::layer::Privileges;
-use crate::oci::{BaseImage, Digest, Platform};
+use crate::lint;
+use crate::oci::{Digest, Platform};
 use crate::plan::{
     self, BaseRequest, ImageSource, Lowered, NamedContext, Plan, PlanOptions, ResolvedBases,
     RunMount, StepKind, TreeSource,
@@ -70,6 +71,8 @@ pub struct Report {
 pub struct Sources {
     /// Every text.
     pub map: SourceMap,
+    /// What the checks found, as soon as they were made.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// The vertices that are no steps: numbered before and after those of the solver.
@@ -138,6 +141,7 @@ pub fn build(
     let mut vertices = Vertices::new(sink);
     let start = source::open(request, tools, sources, &mut vertices)?;
     let (plan, bases) = make_plan(request, tools, &start, sources, &mut vertices)?;
+    check(request, &start, &plan, sources)?;
     let environment = environment(request, tools, &plan, bases, &start)?;
     let first = vertices.next;
     vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
@@ -154,13 +158,42 @@ pub fn build(
         .filter(|i| solution.step(plan::StepId(*i)).cached)
         .count();
     let steps = (plan.steps.len(), cached);
-    let mut warnings = start.warnings;
-    warnings.extend(plan.warnings);
     Ok(Report {
         image_id,
         steps,
-        warnings,
+        warnings: sources.warnings.clone(),
     })
+}
+
+/// Applies the build checks. What they find is in `sources` afterwards, whatever becomes of the build.
+fn check(
+    request: &Request,
+    start: &Start,
+    plan: &Plan,
+    sources: &mut Sources,
+) -> Result<(), BuildError> {
+    let control = lint::control(&start.dockerfile, &request.plan.build_args)?;
+    let context = match &start.folder {
+        Some(folder) if contexts_used(plan).0 => {
+            let ignore = IgnoreFile::read(folder, start.path.as_deref())?;
+            Some(LocalContext::open(folder, ignore)?)
+        }
+        _ => None,
+    };
+    let subject = lint::Subject {
+        dockerfile: &start.dockerfile,
+        sources: &sources.map,
+        remarks: &start.remarks,
+        plan: Some(plan),
+        context: context.as_ref(),
+    };
+    let findings = lint::check(&subject, &control);
+    sources.warnings = findings.warnings;
+    if findings.violated.is_empty() {
+        Ok(())
+    } else {
+        Err(BuildError::Check(findings.violated))
+    }
 }
 
 /// Only plans: for `--print plan`.
@@ -246,24 +279,12 @@ fn resolve_all(
         vertices.end(id, &result, took);
         match result {
             Ok(image) => {
-                warn_of_platform(request, &image, vertices.sink);
                 resolved.insert(request.clone(), Arc::new(image));
             }
             Err(error) => failure = failure.or(Some(error)),
         }
     }
     failure.map_or(Ok(()), Err)
-}
-
-fn warn_of_platform(request: &BaseRequest, image: &BaseImage, sink: &mut dyn EventSink) {
-    let platform = image.config.platform();
-    if !platform.satisfies(&request.platform) {
-        let message = format!(
-            "Base image {} was pulled with platform \"{platform}\", expected \"{}\" for current build",
-            image.name, request.platform
-        );
-        sink.emit(BuildEvent::Warning { message });
-    }
 }
 
 fn plan_options(request: &Request, start: &Start) -> PlanOptions {
@@ -284,6 +305,7 @@ fn plan_options(request: &Request, start: &Start) -> PlanOptions {
     let wishes = &request.plan;
     PlanOptions {
         target: wishes.target.clone(),
+        all_stages: wishes.all_stages,
         build_args: wishes.build_args.clone(),
         labels: wishes.labels.clone(),
         platform: wishes.platform.clone(),

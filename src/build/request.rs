@@ -88,6 +88,8 @@ pub enum ContextSource {
 pub struct PlanRequest {
     /// Stage to build.
     pub target: Option<String>,
+    /// Without a target, plan every stage: for checking a whole file.
+    pub all_stages: bool,
     /// Values of `ARG`s.
     pub build_args: BTreeMap<String, String>,
     /// Labels put on the image.

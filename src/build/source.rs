@@ -29,8 +29,8 @@ const LARGEST_DOWNLOAD: u64 = 2 << 20;
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) dockerfile: Dockerfile,
-    /// What the author should know of the text.
-    pub(super) warnings: Vec<Diagnostic>,
+    /// What the parser noticed.
+    pub(super) remarks: Vec<Diagnostic>,
     /// What planning has to know of the context.
     pub(super) context: MainContext,
     /// The context, if it is a folder.
@@ -96,7 +96,7 @@ pub(super) fn open(
     };
     Ok(Start {
         dockerfile,
-        warnings: parsed.diagnostics,
+        remarks: parsed.diagnostics,
         context,
         folder,
         path,

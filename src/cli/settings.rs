@@ -333,6 +333,7 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
     }
     Ok(PlanRequest {
         target: args.target.clone(),
+        all_stages: false,
         build_args,
         labels,
         platform,

@@ -90,7 +90,11 @@ impl CheckOptions {
                 "skip" => options.skip = RuleSelection::parse(value),
                 "experimental" => options.experimental = RuleSelection::parse(value),
                 "error" => options.error = boolean(value).ok_or_else(invalid)?,
-                _ => return Err(invalid()),
+                unknown => {
+                    return Err(CheckOptionsError {
+                        option: unknown.to_owned(),
+                    });
+                }
             }
         }
         Ok(options)
@@ -242,7 +246,7 @@ mod tests {
             ),
             (
                 "# check=foo=1\n",
-                "failed to parse check options: invalid check option \"foo=1\"",
+                "failed to parse check options: invalid check option \"foo\"",
             ),
             (
                 "# check=error=perhaps\n",

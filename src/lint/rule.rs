@@ -1,7 +1,10 @@
-//! The table of rules: what each is called and what it is about. What makes one fire is in `rules/`.
+//! What a rule is: how it is called, what it is about, and the function that applies it.
 
-/// What there is to know about a rule besides what makes it fire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use super::subject::Subject;
+use crate::source::Diagnostic;
+
+/// A build check.
+#[derive(Clone, Copy, Debug)]
 pub struct Rule {
     /// As in `# check=skip=NAME`.
     pub name: &'static str,
@@ -11,26 +14,36 @@ pub struct Rule {
     pub url: Option<&'static str>,
     /// Only applied if the author lists it under `experimental`.
     pub experimental: bool,
+    /// Not a rule of the reference. It warns like the others, but counts for `error=true` only where the author lists
+    /// it under `experimental`: a Dockerfile that the reference builds is built.
+    pub ours: bool,
+    /// Finds the places where a Dockerfile does not follow the rule.
+    pub(super) check: fn(&Subject<'_>, &mut Found),
 }
 
-/// Every rule, by name.
-pub const RULES: &[Rule] = &[
-    Rule {
-        name: "NoEmptyContinuation",
-        description: "Empty continuation lines will become errors in a future release",
-        url: Some("https://docs.docker.com/go/dockerfile/rule/no-empty-continuation/"),
-        experimental: false,
-    },
-    Rule {
-        name: "UndefinedVar",
-        description: "Variables should be defined before their use",
-        url: Some("https://docs.docker.com/go/dockerfile/rule/undefined-var/"),
-        experimental: false,
-    },
-];
+/// What a rule found. Every diagnostic gets the rule's name as its code.
+#[derive(Debug)]
+pub(super) struct Found {
+    rule: &'static str,
+    diagnostics: Vec<Diagnostic>,
+}
 
-/// The rule of a name.
-#[must_use]
-pub fn rule(name: &str) -> Option<&'static Rule> {
-    RULES.iter().find(|rule| rule.name == name)
+impl Found {
+    pub(super) fn apply(rule: &Rule, subject: &Subject<'_>) -> Vec<Diagnostic> {
+        let mut found = Self {
+            rule: rule.name,
+            diagnostics: Vec::new(),
+        };
+        (rule.check)(subject, &mut found);
+        found.diagnostics
+    }
+
+    /// A finding with a message; the place, hints and edits are the caller's to add before it is handed to [`Found::add`].
+    pub(super) fn warning(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::warning(self.rule, message)
+    }
+
+    pub(super) fn add(&mut self, finding: Diagnostic) {
+        self.diagnostics.push(finding);
+    }
 }

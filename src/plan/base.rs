@@ -1,6 +1,7 @@
 //! What a stage starts from: another stage, an image, a folder, nothing.
 
 use super::lower::{Lowering, Place};
+use super::observation::Fact;
 use super::options::{MainContext, NamedContext};
 use super::reach::Named;
 use super::stage::StageState;
@@ -28,7 +29,9 @@ impl Lowering<'_> {
         let tree = match (&request, &line.named) {
             (Some(request), _) if request.is_tree() => {
                 let span = self.dockerfile.stages[index].from.span;
-                Some(TreeSource::State(self.base_image_state(request, span)))
+                Some(TreeSource::State(
+                    self.base_image_state(request, &line.name, span),
+                ))
             }
             (None, Named::Context(context))
                 if self.options.contexts[context] == NamedContext::Directory =>
@@ -45,8 +48,8 @@ impl Lowering<'_> {
         let Some(request) = request else {
             return Ok(StageState::scratch(line.platform));
         };
-        let span = self.dockerfile.stages[index].from.span;
-        let state = self.base_image_state(&request, span);
+        let from = &self.dockerfile.stages[index].from;
+        let state = self.base_image_state(&request, &line.name, from.kind.image.span);
         let base = &self.resolved[&request];
         let mut config = base.config.clone();
         config.set("OnBuild", None);
@@ -79,15 +82,21 @@ impl Lowering<'_> {
     }
 
     /// The state of an image or tree, which becomes one of the plan's bases.
-    pub(super) fn base_image_state(&mut self, request: &BaseRequest, span: Span) -> StateRef {
-        StateRef::Base(self.base_id(request, span))
+    pub(super) fn base_image_state(
+        &mut self,
+        request: &BaseRequest,
+        name: &str,
+        span: Span,
+    ) -> StateRef {
+        StateRef::Base(self.base_id(request, name, span))
     }
 
     /// Makes an image or tree one of the plan's bases. One that is not resolved is asked for.
-    pub(super) fn base_id(&mut self, request: &BaseRequest, span: Span) -> BaseId {
+    pub(super) fn base_id(&mut self, request: &BaseRequest, name: &str, span: Span) -> BaseId {
         self.ask_for(request, span);
         let position = self.bases.iter().position(|base| base == request);
         let position = position.unwrap_or_else(|| {
+            self.notice_platform(request, name, span);
             self.bases.push(request.clone());
             self.bases.len() - 1
         });
@@ -111,8 +120,24 @@ impl Lowering<'_> {
             MainContext::Base(source) => {
                 let request =
                     BaseRequest::new(source.clone(), platform, &self.options.build_platform);
-                TreeSource::State(self.base_image_state(&request, span))
+                TreeSource::State(self.base_image_state(&request, "context", span))
             }
+        }
+    }
+
+    fn notice_platform(&mut self, request: &BaseRequest, name: &str, span: Span) {
+        let Some(image) = self.resolved.get(request).filter(|_| !request.is_tree()) else {
+            return;
+        };
+        let found = image.config.platform();
+        let expected = &request.platform;
+        if found.os != expected.os || found.arch != expected.arch {
+            let fact = Fact::BasePlatform {
+                image: name.to_owned(),
+                found,
+                expected: expected.clone(),
+            };
+            self.notice(span, fact);
         }
     }
 }

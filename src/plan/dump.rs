@@ -38,8 +38,8 @@ pub fn dump(plan: &Plan) -> String {
         .cloned()
         .unwrap_or_default();
     _ = writeln!(out, "  config {config}");
-    for warning in &plan.warnings {
-        _ = writeln!(out, "warning {}: {}", warning.code, warning.message);
+    for observation in &plan.observations {
+        _ = writeln!(out, "noticed {:?}", observation.fact);
     }
     out
 }

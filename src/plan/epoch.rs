@@ -84,9 +84,9 @@ fn of_stage(lowering: &mut Lowering<'_>, index: usize) -> Result<Option<i64>, Fa
     let dockerfile = lowering.dockerfile;
     let stage = &dockerfile.stages[index];
     check_stage(stage)?;
-    let warnings = lowering.warnings.len();
+    let observed = lowering.observations.len();
     lowering.stage(index)?;
-    lowering.warnings.truncate(warnings);
+    lowering.observations.truncate(observed);
     let steps = std::mem::take(&mut lowering.steps);
     let sources = steps.iter().filter_map(|step| match &step.kind {
         StepKind::Copy(copy) => Some(&copy.sources),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::options::PlanOptions;
-use super::{Failure, Warnings, expanded};
+use super::{Failure, expanded};
 use crate::dockerfile::Dockerfile;
 use crate::oci::Platform;
 
@@ -14,6 +14,21 @@ const PROXIES: [&str; 5] = [
     "FTP_PROXY",
     "NO_PROXY",
     "ALL_PROXY",
+];
+
+/// What exists without being declared: the parts of two platforms, and the name of the target.
+const AUTOMATIC: [&str; 11] = [
+    "BUILDPLATFORM",
+    "BUILDOS",
+    "BUILDOSVERSION",
+    "BUILDARCH",
+    "BUILDVARIANT",
+    "TARGETPLATFORM",
+    "TARGETOS",
+    "TARGETOSVERSION",
+    "TARGETARCH",
+    "TARGETVARIANT",
+    "TARGETSTAGE",
 ];
 
 /// Values that `FROM` lines see and that stages inherit by declaring the name.
@@ -29,7 +44,6 @@ impl Globals {
         dockerfile: &Dockerfile,
         options: &PlanOptions,
         target_stage: &str,
-        warnings: &mut Warnings,
     ) -> Result<Self, Failure> {
         let target = options.platform.as_ref().unwrap_or(&options.build_platform);
         let mut globals = Self {
@@ -42,11 +56,11 @@ impl Globals {
         for instruction in &dockerfile.global_args {
             for declaration in &instruction.kind.declarations {
                 let lookup = |name: &str| globals.get(name);
-                let name = expanded(&declaration.name, dockerfile.escape, &lookup, warnings)?;
+                let name = expanded(&declaration.name, dockerfile.escape, &lookup)?.value;
                 let value = match (globals.build_args.get(&name), &declaration.default) {
                     (Some(given), _) => Some(given.clone()),
                     (None, Some(default)) => {
-                        Some(expanded(default, dockerfile.escape, &lookup, warnings)?)
+                        Some(expanded(default, dockerfile.escape, &lookup)?.value)
                     }
                     (None, None) => globals.get(&name),
                 };
@@ -86,6 +100,21 @@ impl Globals {
     /// The value of a name in the global scope.
     pub(super) fn get(&self, name: &str) -> Option<String> {
         self.values.get(name).cloned().flatten()
+    }
+
+    /// Whether a name is declared or exists without being declared; it may have no value.
+    pub(super) fn declares(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// The names that are declared or exist without being declared.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.values.keys().map(String::as_str)
+    }
+
+    /// The names that exist without being declared.
+    pub(super) fn automatic(&self) -> impl Iterator<Item = &'static str> {
+        AUTOMATIC.into_iter()
     }
 
     /// The value that was given on the command line.

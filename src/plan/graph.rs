@@ -1,8 +1,10 @@
 //! The plan: an arena of steps, the bases they start from, and the image to make of it.
 
+use std::collections::BTreeSet;
+
+use super::observation::Observation;
 use super::step::{BaseId, BaseRequest, StateRef, Step, StepId};
 use crate::oci::{Config, HistoryEntry, Platform};
-use crate::source::Diagnostic;
 
 /// The instruction graph of one target for one platform. Immutable.
 #[derive(Clone, Debug)]
@@ -15,8 +17,10 @@ pub struct Plan {
     pub image: PlannedImage,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970.
     pub epoch: Option<i64>,
-    /// What the author should know.
-    pub warnings: Vec<Diagnostic>,
+    /// The stages that the target needs, by position in the file.
+    pub stages: BTreeSet<usize>,
+    /// What was noticed on the way, for the build checks.
+    pub observations: Vec<Observation>,
 }
 
 /// The image at the end of a plan, with all that is known before anything runs.

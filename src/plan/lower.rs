@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::globals::Globals;
 use super::graph::{Plan, PlannedImage};
+use super::observation::{Fact, Observation, similar};
 use super::options::{NamedContext, NoCache, PlanOptions, ResolvedBases};
 use super::reach::{self, Named};
 use super::stage::StageState;
 use super::step::{BaseRequest, ImageSource, StateRef, Step, StepId, StepKind};
-use super::{Failure, Warnings, epoch, expanded, fail, frontend, instructions};
-use crate::dockerfile::ast::{Instruction, InstructionKind, Stage};
+use super::{Failure, epoch, expanded, fail, frontend, instructions};
+use crate::dockerfile::ast::{Instruction, InstructionKind, Stage, Word};
 use crate::dockerfile::{Dockerfile, parse_trigger};
 use crate::oci::{Platform, Reference};
 use crate::source::{Diagnostic, SourceMap, Span};
@@ -82,7 +83,7 @@ pub(super) struct Lowering<'a> {
     pub(super) dockerfile: &'a Dockerfile,
     pub(super) options: &'a PlanOptions,
     pub(super) globals: Globals,
-    pub(super) warnings: Warnings,
+    pub(super) observations: Vec<Observation>,
     pub(super) epoch: Option<i64>,
     sources: &'a mut SourceMap,
     pub(super) resolved: &'a ResolvedBases,
@@ -107,28 +108,32 @@ impl<'a> Lowering<'a> {
         resolved: &'a ResolvedBases,
     ) -> Result<Self, Failure> {
         frontend::check(dockerfile, options)?;
-        let mut warnings = Warnings::new();
         let target = reach::target(dockerfile, options)?;
         let target_name = reach::name_of(&dockerfile.stages[target]).cloned();
         let globals = Globals::new(
             dockerfile,
             options,
             target_name.as_deref().unwrap_or("default"),
-            &mut warnings,
         )?;
         let count = dockerfile.stages.len();
+        let whole = options.all_stages && options.target.is_none();
+        let needed = if whole {
+            (0..count).collect()
+        } else {
+            BTreeSet::from([target])
+        };
         let mut lowering = Self {
             dockerfile,
             options,
             globals,
-            warnings,
+            observations: Vec::new(),
             epoch: None,
             sources,
             resolved,
             target,
             lines: Vec::with_capacity(count),
             triggers: vec![Vec::new(); count],
-            needed: BTreeSet::from([target]),
+            needed,
             requests: BTreeMap::new(),
             missing: BTreeMap::new(),
             bases: Vec::new(),
@@ -139,15 +144,13 @@ impl<'a> Lowering<'a> {
             let line = lowering.read_from_line(index)?;
             lowering.lines.push(line);
         }
+        lowering.notice_default_base_names();
         Ok(lowering)
     }
 
     fn read_from_line(&mut self, index: usize) -> Result<FromLine, Failure> {
         let from = &self.dockerfile.stages[index].from.kind;
-        let escape = self.dockerfile.escape;
-        let globals = &self.globals;
-        let lookup = |name: &str| globals.get(name);
-        let name = expanded(&from.image, escape, &lookup, &mut self.warnings)?;
+        let name = self.expand_from(&from.image)?;
         if name.trim().is_empty() {
             let message = format!("base name ({}) should not be blank", from.image.text);
             return Err(fail("blank-base", from.image.span, message));
@@ -155,7 +158,7 @@ impl<'a> Lowering<'a> {
         let named = reach::base(self.dockerfile, self.options, index, &name);
         let platform = match &from.platform {
             Some(word) => {
-                let text = expanded(word, escape, &lookup, &mut self.warnings)?;
+                let text = self.expand_from(word)?;
                 if text.is_empty() {
                     let message = format!("empty platform value from expression {}", word.text);
                     return Err(fail("platform", word.span, message));
@@ -176,6 +179,49 @@ impl<'a> Lowering<'a> {
         })
     }
 
+    /// Expands a word of a `FROM` line, which sees the global scope.
+    fn expand_from(&mut self, word: &Word) -> Result<String, Failure> {
+        let globals = &self.globals;
+        let lookup = |name: &str| globals.get(name);
+        let expansion = expanded(word, self.dockerfile.escape, &lookup)?;
+        for name in expansion.unset {
+            if self.globals.declares(&name) {
+                continue;
+            }
+            let similar = similar(&name, self.globals.names());
+            self.notice(word.span, Fact::UndeclaredFromArgument { name, similar });
+        }
+        Ok(expansion.value)
+    }
+
+    /// Looks at every `FROM` line as it would be without build arguments.
+    fn notice_default_base_names(&mut self) {
+        let dockerfile = self.dockerfile;
+        let options = PlanOptions {
+            build_args: BTreeMap::new(),
+            ..self.options.clone()
+        };
+        let target = reach::name_of(&dockerfile.stages[self.target]).cloned();
+        // Where the defaults cannot be evaluated there is nothing to say about them.
+        let Ok(globals) =
+            Globals::new(dockerfile, &options, target.as_deref().unwrap_or("default"))
+        else {
+            return;
+        };
+        for (index, stage) in dockerfile.stages.iter().enumerate() {
+            let word = &stage.from.kind.image;
+            let lookup = |name: &str| globals.get(name);
+            let Ok(expansion) = expanded(word, dockerfile.escape, &lookup) else {
+                return;
+            };
+            let named = reach::base(dockerfile, &options, index, &expansion.value);
+            if named == Named::Image && expansion.value.parse::<Reference>().is_err() {
+                let written = word.text.clone();
+                self.notice(word.span, Fact::DefaultBaseName { written });
+            }
+        }
+    }
+
     fn target_platform(&self) -> Platform {
         self.options
             .platform
@@ -185,7 +231,7 @@ impl<'a> Lowering<'a> {
 
     /// First pass: from the target up, since stages only use stages above them.
     fn reach(&mut self) -> Result<(), Failure> {
-        for index in (0..=self.target).rev() {
+        for index in (0..self.lines.len()).rev() {
             if !self.needed.contains(&index) {
                 continue;
             }
@@ -367,7 +413,8 @@ impl<'a> Lowering<'a> {
                 platform: state.platform,
             },
             epoch: self.epoch,
-            warnings: self.warnings,
+            stages: self.needed,
+            observations: self.observations,
         }
     }
 

@@ -13,6 +13,7 @@ mod graph;
 mod history;
 mod instructions;
 mod lower;
+mod observation;
 mod options;
 mod origin;
 mod paths;
@@ -25,6 +26,7 @@ mod step;
 pub use dump::dump;
 pub use graph::{Plan, PlannedHistory, PlannedImage};
 pub use lower::{Lowered, lower};
+pub use observation::{Fact, Observation};
 pub use options::{
     Entitlements, MainContext, NamedContext, NoCache, PlanOptions, ResolvedBases, context_name,
 };
@@ -37,7 +39,7 @@ pub use step::{
 };
 
 use crate::dockerfile::ast::Word;
-use crate::dockerfile::word::{self, ExpandError, Mode};
+use crate::dockerfile::word::{self, ExpandError, Expansion, Mode};
 use crate::source::{Diagnostic, Span};
 
 /// The PATH of images and commands that name none.
@@ -48,9 +50,6 @@ pub const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
 
 /// A mistake of the author that stops the planning of a stage.
 type Failure = Box<Diagnostic>;
-
-/// What the author should know, collected on the way.
-type Warnings = Vec<Diagnostic>;
 
 fn fail(code: &'static str, span: Span, message: impl Into<String>) -> Failure {
     Box::new(Diagnostic::error(code, message).at(span, ""))
@@ -67,14 +66,8 @@ fn expanded(
     word: &Word,
     escape: char,
     lookup: &dyn Fn(&str) -> Option<String>,
-    warnings: &mut Warnings,
-) -> Result<String, Failure> {
-    let expansion = word::expand(word, escape, lookup, Mode::Argument).map_err(expand_failure)?;
-    for name in expansion.unset {
-        let message = format!("Usage of undefined variable '${name}'");
-        warnings.push(Diagnostic::warning("UndefinedVar", message).at(word.span, ""));
-    }
-    Ok(expansion.value)
+) -> Result<Expansion, Failure> {
+    word::expand(word, escape, lookup, Mode::Argument).map_err(expand_failure)
 }
 
 fn expand_failure(error: ExpandError) -> Failure {

@@ -11,6 +11,8 @@ use crate::oci::{BaseImage, Platform, Reference};
 pub struct PlanOptions {
     /// Stage to build; the last one if absent.
     pub target: Option<String>,
+    /// Without a target, plan every stage and not only those that the last one needs: for checking a whole file.
+    pub all_stages: bool,
     /// Values of `ARG`s.
     pub build_args: BTreeMap<String, String>,
     /// Labels put on the image after everything else.

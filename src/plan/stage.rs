@@ -16,6 +16,8 @@ pub(super) struct StageState {
     env: Vec<(String, String)>,
     /// Declared arguments in the order of their first declaration.
     args: Vec<String>,
+    /// Whether a WORKDIR appeared in this stage or in a stage of this file that it starts from.
+    pub(super) workdir_set: bool,
     /// Whether CMD appeared in this very stage.
     pub(super) cmd_set: bool,
     /// Triggers declared in this stage: the config's list without those of the base, which have run.
@@ -34,6 +36,7 @@ impl StageState {
             platform,
             env,
             args: Vec::new(),
+            workdir_set: false,
             cmd_set: false,
             triggers: Vec::new(),
         }
@@ -57,6 +60,11 @@ impl StageState {
             .iter()
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.clone())
+    }
+
+    /// The names that have a value.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.env.iter().map(|(name, _)| name.as_str())
     }
 
     /// `ENV`: in the image and for what follows.
@@ -117,6 +125,12 @@ impl StageState {
         } else {
             super::paths::absolute("/", &written)
         }
+    }
+
+    /// Whether a path does not depend on the working directory.
+    pub(super) fn is_absolute(&self, path: &str) -> bool {
+        let drive = |path: &str| path.as_bytes().get(1) == Some(&b':');
+        path.starts_with('/') || self.is_windows() && (path.starts_with('\\') || drive(path))
     }
 
     fn is_windows(&self) -> bool {

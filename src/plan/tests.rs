@@ -7,6 +7,7 @@ use crate::source::SourceMap;
 fn options() -> PlanOptions {
     PlanOptions {
         target: None,
+        all_stages: false,
         build_args: std::collections::BTreeMap::new(),
         labels: Vec::new(),
         platform: None,

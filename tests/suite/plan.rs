@@ -42,6 +42,7 @@ fn folder() -> PathBuf {
 fn options(case: &Path) -> PlanOptions {
     let mut options = PlanOptions {
         target: None,
+        all_stages: false,
         build_args: BTreeMap::new(),
         labels: Vec::new(),
         platform: None,

@@ -65,22 +65,17 @@ pub(in crate::cli) fn run(
     let report = build::build(&request, &tools, &mut sources, sink.as_mut());
     // The live view has to be gone before anything else is printed.
     drop(sink);
-    let report = report.map_err(|error| failed(&error, &sources))?;
-    if !matches!(mode, Mode::Plain | Mode::Tty) {
-        return Ok(());
-    }
+    let told = matches!(mode, Mode::Plain | Mode::Tty);
     let mut console = Console::process(environment.colours);
-    for warning in &report.warnings {
-        console.message(
-            render(
-                &sources.map,
-                warning,
-                Style {
-                    colour: environment.colours,
-                },
-            )
-            .trim_end(),
-        );
+    let style = Style {
+        colour: environment.colours,
+    };
+    for warning in sources.warnings.iter().filter(|_| told) {
+        console.message(render(&sources.map, warning, style).trim_end());
+    }
+    report.map_err(|error| failed(&error, &sources))?;
+    if !told {
+        return Ok(());
     }
     if request.names.is_empty() && request.outputs.is_empty() {
         console.warning("the image has no name and no output: its layers are in the cache, nothing else is kept");

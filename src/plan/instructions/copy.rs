@@ -114,7 +114,7 @@ fn remote(
     let shown = origin.name();
     let build = &lowering.options.build_platform;
     let request = BaseRequest::new(ImageSource::Tree(origin), build, build);
-    let from = lowering.base_id(&request, word.span);
+    let from = lowering.base_id(&request, &shown, word.span);
     Ok(Some((CopySource::Remote { from, file }, shown)))
 }
 
@@ -264,11 +264,7 @@ fn inline(
         let lookup = |name: &str| state.variable(name);
         let expansion =
             word::expand(&word, '\\', &lookup, Mode::Heredoc).map_err(expand_failure)?;
-        for name in expansion.unset {
-            let message = format!("Usage of undefined variable '${name}'");
-            let warning = crate::source::Diagnostic::warning("UndefinedVar", message);
-            lowering.warnings.push(warning.at(heredoc.marker, ""));
-        }
+        lowering.notice_undefined(state, expansion.unset, heredoc.marker);
         content = expansion.value;
     }
     Ok(CopySource::Inline {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::lower::{Lowering, Place};
+use super::super::observation::Fact;
 use super::super::stage::StageState;
 use super::super::{Failure, expand_failure, fail, history, ports, signals};
 use super::expand;
@@ -24,10 +25,14 @@ pub(super) fn lower(
         InstructionKind::Label(pairs) => label(lowering, state, pairs, place),
         InstructionKind::Cmd(command) => {
             cmd(state, command);
+            let alone = state.config.get::<Vec<String>>("Entrypoint").is_none();
+            notice_shell_form(lowering, state, command, place, alone);
             Ok(())
         }
         InstructionKind::Entrypoint(command) => {
             entrypoint(state, command);
+            let alone = state.config.get::<Vec<String>>("Cmd").is_none();
+            notice_shell_form(lowering, state, command, place, alone);
             Ok(())
         }
         InstructionKind::Expose(words) => expose(lowering, state, words, place),
@@ -129,6 +134,18 @@ fn argv(state: &StageState, command: &Command) -> Vec<String> {
     }
 }
 
+fn notice_shell_form(
+    lowering: &mut Lowering<'_>,
+    state: &StageState,
+    command: &Command,
+    place: Place,
+    alone: bool,
+) {
+    if matches!(command, Command::Shell(_)) && state.config.shell().is_none() {
+        lowering.notice(place.span, Fact::ShellForm { alone });
+    }
+}
+
 fn cmd(state: &mut StageState, command: &Command) {
     let argv = argv(state, command);
     state.config.set("Cmd", Some(json!(argv)));
@@ -164,15 +181,11 @@ fn expose(
     for word in sorted {
         let lookup = |name: &str| state.variable(name);
         let expansion = word::expand_words(word, place.escape, &lookup).map_err(expand_failure)?;
-        for name in expansion.unset {
-            let message = format!("Usage of undefined variable '${name}'");
-            lowering.warnings.push(
-                crate::source::Diagnostic::warning("UndefinedVar", message).at(word.span, ""),
-            );
-        }
+        lowering.notice_undefined(state, expansion.unset, word.span);
         for spec in expansion.values {
             let ports =
                 ports::exposed(&spec).map_err(|message| fail("expose", word.span, message))?;
+            lowering.notice(word.span, Fact::ExposedPort { spec });
             for port in ports {
                 if !exposed.contains(&port) {
                     exposed.push(port);

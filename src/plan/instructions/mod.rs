@@ -5,6 +5,7 @@ mod metadata;
 mod run;
 
 use super::lower::{Lowering, Place};
+use super::observation::Fact;
 use super::stage::StageState;
 use super::step::{StepKind, TreeSource, WorkdirStep};
 use super::{Failure, expanded, fail, paths, reach};
@@ -35,12 +36,9 @@ fn expand(
     word: &Word,
     place: Place,
 ) -> Result<String, Failure> {
-    expanded(
-        word,
-        place.escape,
-        &|name| state.variable(name),
-        &mut lowering.warnings,
-    )
+    let expansion = expanded(word, place.escape, &|name| state.variable(name))?;
+    lowering.notice_undefined(state, expansion.unset, word.span);
+    Ok(expansion.value)
 }
 
 fn workdir(
@@ -50,6 +48,11 @@ fn workdir(
     place: Place,
 ) -> Result<(), Failure> {
     let written = expand(lowering, state, word, place)?;
+    if !state.workdir_set && !state.is_absolute(&written) {
+        let path = written.clone();
+        lowering.notice(word.span, Fact::RelativeWorkdir { path });
+    }
+    state.workdir_set = true;
     let path = paths::absolute(&state.cwd(), &written);
     // The image says an absolute path as the author wrote it, a relative one joined and cleaned.
     let shown = if written.starts_with('/') {
@@ -126,7 +129,9 @@ fn tree(
             lowering.image_request(&named, name, &state.platform, span)?,
             other,
         ) {
-            (Some(request), _) => Ok(TreeSource::State(lowering.base_image_state(&request, span))),
+            (Some(request), _) => Ok(TreeSource::State(
+                lowering.base_image_state(&request, name, span),
+            )),
             (None, reach::Named::Context(context))
                 if lowering.options.contexts[context]
                     == super::options::NamedContext::Directory =>

@@ -132,7 +132,7 @@ fn lower_mount(
     place: Place,
 ) -> Result<RunMount, Failure> {
     let target_of = |target: &str| mount_target(state, spec, target);
-    Ok(match resolve_mount(state, spec, place)? {
+    Ok(match resolve_mount(lowering, state, spec, place)? {
         Mount::Bind {
             from,
             source,
@@ -209,10 +209,17 @@ fn lower_mount(
     })
 }
 
-fn resolve_mount(state: &StageState, spec: &MountSpec, place: Place) -> Result<Mount, Failure> {
+fn resolve_mount(
+    lowering: &mut Lowering<'_>,
+    state: &StageState,
+    spec: &MountSpec,
+    place: Place,
+) -> Result<Mount, Failure> {
     let lookup = |name: &str| state.variable(name);
     let mut expand_value = |word: &ast::Word| {
-        word::expand(word, place.escape, &lookup, Mode::Argument).map(|expansion| expansion.value)
+        let expansion = word::expand(word, place.escape, &lookup, Mode::Argument)?;
+        lowering.notice_undefined(state, expansion.unset, word.span);
+        Ok(expansion.value)
     };
     mount::resolve(spec, &mut expand_value).map_err(|error| match error {
         MountError::Invalid { message, span } => fail("mount", span, message),
