@@ -13,7 +13,6 @@
 //! | `repository`, `resolve`, `blob` | reading: manifests, images, blobs |
 //! | `push`, `upload`, `content` | writing: images, blobs, the bytes of blobs |
 
-mod base64;
 mod blob;
 mod client;
 mod content;
