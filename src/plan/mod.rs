@@ -15,6 +15,7 @@ mod instructions;
 mod lower;
 mod observation;
 mod options;
+mod outline;
 mod paths;
 mod ports;
 mod reach;
@@ -27,6 +28,7 @@ pub use graph::{Plan, PlannedHistory, PlannedImage};
 pub use lower::{Lowered, lower};
 pub use observation::{Fact, Observation};
 pub use options::{Entitlements, NamedContext, NoCache, PlanOptions, ResolvedBases, context_name};
+pub use outline::{Outline, OutlineArgument, OutlineNeed, Target, outline, targets};
 pub use step::{
     BaseId, BaseRequest, CopySource, CopyStep, ImageSource, NetworkMode, RunMount, RunStep,
     Sharing, StateRef, Step, StepId, StepKind, TreeSource, WorkdirStep,
