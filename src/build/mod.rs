@@ -2,7 +2,9 @@
 //!
 //! read → parse → plan, resolving bases until nothing is missing → check → solve → assemble → name → export
 
+mod check;
 mod error;
+mod fix;
 mod output;
 mod request;
 mod resolve;
@@ -12,7 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+pub use check::{Checked, MissingBase, MissingBases, check, outline, targets};
 pub use error::{BuildError, Category, ResolveError};
+pub use fix::{Fixed, FixedFinding, Refusal, fix};
 pub use output::save;
 pub use request::{ContextSource, PlanRequest, Request, SourceRequest};
 pub use resolve::{ImageResolver, Resolver};
@@ -126,15 +130,20 @@ pub fn build(
     }
     let mut vertices = Vertices::new(sink);
     let (dockerfile, dockerfile_path, remarks) = read_dockerfile(request, sources, &mut vertices)?;
-    let (plan, bases) = make_plan(request, tools, &dockerfile, sources, &mut vertices)?;
-    check(
+    let (plan, bases) = make_plan(request, tools.resolver, &dockerfile, sources, &mut vertices)?;
+    let found = findings(
         request,
         &dockerfile,
         &dockerfile_path,
         &remarks,
-        &plan,
-        sources,
+        Some(&plan),
+        &sources.map,
     )?;
+    check::report(&found.warnings, &sources.map, vertices.sink);
+    sources.warnings = found.warnings;
+    if !found.violated.is_empty() {
+        return Err(BuildError::Check(found.violated));
+    }
     let environment = environment(request, tools, &plan, bases, &dockerfile_path)?;
     let first = vertices.next;
     vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
@@ -158,17 +167,17 @@ pub fn build(
     })
 }
 
-/// Applies the build checks. What they find is in `sources` afterwards, whatever becomes of the build.
-fn check(
+/// Applies the build checks; without a plan, those that need none.
+fn findings(
     request: &Request,
     dockerfile: &Dockerfile,
     dockerfile_path: &Path,
     remarks: &[Diagnostic],
-    plan: &Plan,
-    sources: &mut Sources,
-) -> Result<(), BuildError> {
+    plan: Option<&Plan>,
+    sources: &SourceMap,
+) -> Result<lint::Findings, BuildError> {
     let control = lint::control(dockerfile, &request.plan.build_args)?;
-    let context = if contexts_used(plan).0 {
+    let context = if plan.is_some_and(|plan| contexts_used(plan).0) {
         let root = &request.source.context;
         let ignore = IgnoreFile::read(root, Some(dockerfile_path))?;
         Some(LocalContext::open(root, ignore)?)
@@ -177,18 +186,12 @@ fn check(
     };
     let subject = lint::Subject {
         dockerfile,
-        sources: &sources.map,
+        sources,
         remarks,
-        plan: Some(plan),
+        plan,
         context: context.as_ref(),
     };
-    let findings = lint::check(&subject, &control);
-    sources.warnings = findings.warnings;
-    if findings.violated.is_empty() {
-        Ok(())
-    } else {
-        Err(BuildError::Check(findings.violated))
-    }
+    Ok(lint::check(&subject, &control))
 }
 
 /// Only plans: for `--print plan`.
@@ -203,7 +206,7 @@ pub fn plan_only(
 ) -> Result<Plan, BuildError> {
     let mut vertices = Vertices::new(sink);
     let (dockerfile, ..) = read_dockerfile(request, sources, &mut vertices)?;
-    Ok(make_plan(request, tools, &dockerfile, sources, &mut vertices)?.0)
+    Ok(make_plan(request, tools.resolver, &dockerfile, sources, &mut vertices)?.0)
 }
 
 /// `-f`, else `Dockerfile`, else `dockerfile`, in the context.
@@ -252,7 +255,7 @@ fn read_dockerfile(
 
 fn make_plan(
     request: &Request,
-    tools: &Tools<'_>,
+    resolver: &dyn ImageResolver,
     dockerfile: &Dockerfile,
     sources: &mut Sources,
     vertices: &mut Vertices<'_>,
@@ -264,19 +267,18 @@ fn make_plan(
             .map_err(BuildError::Dockerfile)?
         {
             Lowered::Plan(plan) => return Ok((*plan, resolved)),
-            Lowered::Needs(needs) => resolve_all(tools, &needs, &mut resolved, vertices)?,
+            Lowered::Needs(needs) => resolve_all(resolver, &needs, &mut resolved, vertices)?,
         }
     }
 }
 
 /// All at once; only manifests and configs are fetched.
 fn resolve_all(
-    tools: &Tools<'_>,
+    resolver: &dyn ImageResolver,
     needs: &[(BaseRequest, crate::source::Span)],
     resolved: &mut ResolvedBases,
     vertices: &mut Vertices<'_>,
 ) -> Result<(), BuildError> {
-    let resolver = tools.resolver;
     let mut found: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = needs
             .iter()

@@ -1,6 +1,8 @@
 //! One file a subcommand: settings in, one call to the library, output out.
 
 pub(super) mod build;
+mod call;
+pub(super) mod check;
 pub(super) mod completions;
 pub(super) mod images;
 pub(super) mod save;

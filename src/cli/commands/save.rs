@@ -30,7 +30,7 @@ pub(in crate::cli) fn run(
         runtime.handle().clone(),
     );
     let resolver = Resolver {
-        store: std::sync::Arc::clone(&store),
+        store: Some(std::sync::Arc::clone(&store)),
         client: client.clone(),
         pull: false,
     };
