@@ -114,10 +114,16 @@ pub(super) fn examine(
         warnings: found.warnings,
         ..Checked::default()
     };
-    // What a base that nobody has seen sets is not known.
+    let on_unknown = |warning: &Diagnostic| warning.span().is_some_and(unknown);
+    // What a base that nobody has seen sets is not known: neither its variables nor its shell and its entry point.
     checked
         .warnings
-        .retain(|warning| warning.code != "UndefinedVar" || !warning.span().is_some_and(unknown));
+        .retain(|warning| warning.code != "UndefinedVar" || !on_unknown(warning));
+    for warning in &mut checked.warnings {
+        if warning.code == "JSONArgsRecommended" && on_unknown(warning) {
+            warning.fix.clear();
+        }
+    }
     let violated = || (!found.violated.is_empty()).then_some(BuildError::Check(found.violated));
     if let Some(error) = error.or_else(violated) {
         checked = checked.with_error(error)?;

@@ -33,7 +33,7 @@ pub struct Fixed {
     pub before: String,
     /// Its text with all edits.
     pub after: String,
-    /// What is gone, by rule: the findings, with their lines at the time.
+    /// The findings that are gone, in the order in which they went.
     pub done: Vec<FixedFinding>,
     /// Rules whose edits were not made, and why.
     pub refused: BTreeMap<&'static str, Refusal>,
@@ -291,15 +291,17 @@ fn meaning(mut plan: Plan, rule: &str) -> String {
         }
         // The shell goes, its words stay.
         "JSONArgsRecommended" => {
-            let entrypoint = config.get::<Vec<String>>("Entrypoint");
-            let command = config.get::<Vec<String>>("Cmd");
-            // An entry point in a shell never sees the command; without the shell it would.
-            let hidden = entrypoint
-                .as_deref()
-                .is_some_and(|argv| shell_text(argv).is_some());
-            config.set("Entrypoint", entrypoint.map(|argv| words(&argv)));
-            let command = command.filter(|_| !hidden);
-            config.set("Cmd", command.map(|argv| words(&argv)));
+            let entrypoint = config.get::<Vec<String>>("Entrypoint").unwrap_or_default();
+            let command = config.get::<Vec<String>>("Cmd").unwrap_or_default();
+            let command = match shell_text(&entrypoint) {
+                None if entrypoint.is_empty() => words(&command),
+                // The entry point gets the command as it is, its shell included.
+                None => json!(command),
+                // An entry point in a shell never sees the command; without the shell it would.
+                Some(_) => json!([]),
+            };
+            config.set("Entrypoint", Some(words(&entrypoint)));
+            config.set("Cmd", Some(command));
             plan.image.history.retain(|entry| {
                 !entry.created_by.starts_with("CMD ")
                     && !entry.created_by.starts_with("ENTRYPOINT ")

@@ -15,8 +15,7 @@ pub fn fixed(fixed: &Fixed) -> String {
         return String::new();
     }
     let s = if count == 1 { "" } else { "s" };
-    let path = fixed.dockerfile.display().to_string();
-    let mut out = format!("Mended {count} warning{s} in {}:\n", text::one_line(&path));
+    let mut out = format!("Mended {count} warning{s} in {}:\n", path(fixed));
     for finding in &fixed.done {
         let message = text::one_line(&finding.message);
         _ = writeln!(
@@ -32,9 +31,16 @@ pub fn fixed(fixed: &Fixed) -> String {
 /// The edits as a unified diff that `patch` takes.
 #[must_use]
 pub fn diff(fixed: &Fixed) -> String {
-    let path = fixed.dockerfile.display().to_string();
+    let path = path(fixed);
     TextDiff::from_lines(&fixed.before, &fixed.after)
         .unified_diff()
         .header(&path, &path)
         .to_string()
+}
+
+fn path(fixed: &Fixed) -> String {
+    let path = &fixed.dockerfile;
+    // The context is usually the working directory.
+    let path = path.strip_prefix(".").unwrap_or(path);
+    text::one_line(&path.display().to_string())
 }

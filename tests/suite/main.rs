@@ -5,6 +5,7 @@
 )]
 
 mod checks;
+mod fixes;
 mod parse;
 mod plan;
 mod registry;

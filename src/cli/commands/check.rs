@@ -52,8 +52,8 @@ pub(in crate::cli) fn run(
     let mendable = checked.warnings.iter().filter(|w| !w.fix.is_empty());
     match mendable.count() {
         0 => {}
-        1 => console.hint("`builder check --fix` mends one of them"),
-        count => console.hint(&format!("`builder check --fix` mends {count} of them")),
+        1 => console.hint("`builder check --fix` may mend one of them"),
+        count => console.hint(&format!("`builder check --fix` may mend {count} of them")),
     }
     verdict(&checked, &sources, false, colours)
 }
