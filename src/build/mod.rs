@@ -2,7 +2,9 @@
 //!
 //! read → parse → plan, resolving bases until nothing is missing → check → solve → assemble → name → export
 
+mod check;
 mod error;
+mod fix;
 mod output;
 mod request;
 mod resolve;
@@ -13,12 +15,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+pub use check::{Checked, MissingBase, MissingBases, check, outline, targets};
 pub use error::{BuildError, Category, ResolveError};
+pub use fix::{Fixed, FixedFinding, Refusal, fix};
 pub use output::save;
 pub use request::{ContextSource, DockerfileSource, PlanRequest, Request, SourceRequest};
 pub use resolve::{ImageResolver, Resolver};
+pub use source::Reader;
 
 use crate::context::{IgnoreFile, LocalContext};
+use crate::dockerfile::Dockerfile;
 use crate::fsio;
 use crate::image::{Assembly, HistoryStep, assemble};
 use crate::layer::Privileges;
@@ -34,7 +40,7 @@ use crate::solve::{
 };
 use crate::source::{Diagnostic, SourceMap};
 use crate::store::Store;
-use source::Start;
+use source::Opened;
 
 /// What a build works with besides its request.
 #[derive(Debug)]
@@ -53,6 +59,17 @@ pub struct Tools<'a> {
     pub stdin: fn() -> Box<dyn std::io::Read + Send>,
     /// Where artefacts without a destination go.
     pub stdout: fn() -> Box<dyn std::io::Write + Send>,
+}
+
+impl Tools<'_> {
+    /// What of it reads contexts and Dockerfiles.
+    fn reader(&self) -> Reader<'_> {
+        Reader {
+            resolver: self.resolver,
+            store: Some(&self.store),
+            stdin: self.stdin,
+        }
+    }
 }
 
 /// What a build made.
@@ -139,10 +156,23 @@ pub fn build(
         fsio::remove_file_if_there(path)?;
     }
     let mut vertices = Vertices::new(sink);
-    let start = source::open(request, tools, sources, &mut vertices)?;
-    let (plan, bases) = make_plan(request, tools, &start, sources, &mut vertices)?;
-    check(request, &start, &plan, sources)?;
-    let environment = environment(request, tools, &plan, bases, &start)?;
+    let opened = source::open(request, &tools.reader(), sources, &mut vertices)?;
+    let (dockerfile, remarks) = source::parse(&opened.file)?;
+    let (plan, bases) = make_plan(
+        request,
+        tools.resolver,
+        (&dockerfile, &opened),
+        sources,
+        &mut vertices,
+    )?;
+    let parsed = (&dockerfile, remarks.as_slice());
+    let found = findings(request, &opened, parsed, Some(&plan), &sources.map)?;
+    check::report(&found.warnings, &sources.map, vertices.sink);
+    sources.warnings = found.warnings;
+    if !found.violated.is_empty() {
+        return Err(BuildError::Check(found.violated));
+    }
+    let environment = environment(request, tools, &plan, bases, &opened)?;
     let first = vertices.next;
     vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
     let solution = solve::solve(&plan, &environment, vertices.sink, first)?;
@@ -165,35 +195,30 @@ pub fn build(
     })
 }
 
-/// Applies the build checks. What they find is in `sources` afterwards, whatever becomes of the build.
-fn check(
+/// Applies the build checks; without a plan, those that need none.
+fn findings(
     request: &Request,
-    start: &Start,
-    plan: &Plan,
-    sources: &mut Sources,
-) -> Result<(), BuildError> {
-    let control = lint::control(&start.dockerfile, &request.plan.build_args)?;
-    let context = match &start.folder {
-        Some(folder) if contexts_used(plan).0 => {
-            let ignore = IgnoreFile::read(folder, start.path.as_deref())?;
+    opened: &Opened,
+    (dockerfile, remarks): (&Dockerfile, &[Diagnostic]),
+    plan: Option<&Plan>,
+    sources: &SourceMap,
+) -> Result<lint::Findings, BuildError> {
+    let control = lint::control(dockerfile, &request.plan.build_args)?;
+    let context = match &opened.folder {
+        Some(folder) if plan.is_some_and(|plan| contexts_used(plan).0) => {
+            let ignore = IgnoreFile::read(folder, opened.path.as_deref())?;
             Some(LocalContext::open(folder, ignore)?)
         }
         _ => None,
     };
     let subject = lint::Subject {
-        dockerfile: &start.dockerfile,
-        sources: &sources.map,
-        remarks: &start.remarks,
-        plan: Some(plan),
+        dockerfile,
+        sources,
+        remarks,
+        plan,
         context: context.as_ref(),
     };
-    let findings = lint::check(&subject, &control);
-    sources.warnings = findings.warnings;
-    if findings.violated.is_empty() {
-        Ok(())
-    } else {
-        Err(BuildError::Check(findings.violated))
-    }
+    Ok(lint::check(&subject, &control))
 }
 
 /// Only plans: for `--print plan`.
@@ -207,37 +232,38 @@ pub fn plan_only(
     sink: &mut dyn EventSink,
 ) -> Result<Plan, BuildError> {
     let mut vertices = Vertices::new(sink);
-    let start = source::open(request, tools, sources, &mut vertices)?;
-    Ok(make_plan(request, tools, &start, sources, &mut vertices)?.0)
+    let opened = source::open(request, &tools.reader(), sources, &mut vertices)?;
+    let (dockerfile, _) = source::parse(&opened.file)?;
+    let parsed = (&dockerfile, &opened);
+    Ok(make_plan(request, tools.resolver, parsed, sources, &mut vertices)?.0)
 }
 
 fn make_plan(
     request: &Request,
-    tools: &Tools<'_>,
-    start: &Start,
+    resolver: &dyn ImageResolver,
+    (dockerfile, opened): (&Dockerfile, &Opened),
     sources: &mut Sources,
     vertices: &mut Vertices<'_>,
 ) -> Result<(Plan, ResolvedBases), BuildError> {
-    let options = plan_options(request, start);
-    let mut resolved = start.resolved.clone();
+    let options = plan_options(request, opened);
+    let mut resolved = opened.resolved.clone();
     loop {
-        match plan::lower(&start.dockerfile, &mut sources.map, &options, &resolved)
+        match plan::lower(dockerfile, &mut sources.map, &options, &resolved)
             .map_err(BuildError::Dockerfile)?
         {
             Lowered::Plan(plan) => return Ok((*plan, resolved)),
-            Lowered::Needs(needs) => resolve_all(tools, &needs, &mut resolved, vertices)?,
+            Lowered::Needs(needs) => resolve_all(resolver, &needs, &mut resolved, vertices)?,
         }
     }
 }
 
 /// All at once; only manifests and configs are fetched.
 fn resolve_all(
-    tools: &Tools<'_>,
+    resolver: &dyn ImageResolver,
     needs: &[(BaseRequest, crate::source::Span)],
     resolved: &mut ResolvedBases,
     vertices: &mut Vertices<'_>,
 ) -> Result<(), BuildError> {
-    let resolver = tools.resolver;
     let started: Vec<_> = needs
         .iter()
         .map(|(request, _)| {
@@ -287,7 +313,7 @@ fn resolve_all(
     failure.map_or(Ok(()), Err)
 }
 
-fn plan_options(request: &Request, start: &Start) -> PlanOptions {
+fn plan_options(request: &Request, opened: &Opened) -> PlanOptions {
     let context = |source: &ContextSource| match source {
         ContextSource::Directory(_) => NamedContext::Directory,
         // Standard input is the main context's alone.
@@ -310,7 +336,7 @@ fn plan_options(request: &Request, start: &Start) -> PlanOptions {
         labels: wishes.labels.clone(),
         platform: wishes.platform.clone(),
         build_platform: Platform::host(),
-        context: start.context.clone(),
+        context: opened.context.clone(),
         contexts: request
             .source
             .named_contexts
@@ -328,7 +354,7 @@ fn environment<'a>(
     tools: &'a Tools<'_>,
     plan: &Plan,
     bases: ResolvedBases,
-    start: &Start,
+    opened: &Opened,
 ) -> Result<Environment<'a>, BuildError> {
     let now = (request.clock)();
     let open = |path: &Path,
@@ -343,8 +369,8 @@ fn environment<'a>(
         ))
     };
     let (main, named) = contexts_used(plan);
-    let context = match &start.folder {
-        Some(folder) if main => Some(open(folder, start.path.as_deref(), &tools.store)?),
+    let context = match &opened.folder {
+        Some(folder) if main => Some(open(folder, opened.path.as_deref(), &tools.store)?),
         _ => None,
     };
     let mut named_contexts = BTreeMap::new();
@@ -375,7 +401,7 @@ fn environment<'a>(
             Privileges::OneId
         },
         jobs: request.jobs,
-        place: format!("{}\n{target}", start.place),
+        place: format!("{}\n{target}", opened.place),
         cancel: tools.cancel.clone(),
     })
 }

@@ -33,6 +33,8 @@ pub(super) struct Environment {
     pub(super) colours: bool,
     /// Whether standard error is a terminal.
     pub(super) terminal: bool,
+    /// Whether the user wants to hear more (`--debug`).
+    pub(super) debug: bool,
 }
 
 impl Environment {
@@ -50,6 +52,7 @@ impl Environment {
             variables,
             colours: terminal && !plain,
             terminal,
+            debug: false,
         }
     }
 
@@ -180,6 +183,12 @@ pub(super) fn build(
             .map_or(1, std::num::NonZeroUsize::get),
         clock: clock(),
     })
+}
+
+/// What to do instead of building, if anything.
+pub(super) fn call(args: &BuildArgs) -> Result<Option<values::Call>, Failure> {
+    let text = if args.check { "check" } else { &args.call };
+    values::call(text).map_err(Failure::usage)
 }
 
 #[expect(

@@ -61,8 +61,8 @@ pub(super) struct FromLine {
 
 /// A trigger that runs at the start of a stage.
 #[derive(Clone, Debug)]
-struct Trigger {
-    instruction: Instruction,
+pub(super) struct Trigger {
+    pub(super) instruction: Instruction,
 }
 
 /// Where an instruction stands, for everything that is said about it.
@@ -87,10 +87,10 @@ pub(super) struct Lowering<'a> {
     pub(super) epoch: Option<i64>,
     sources: &'a mut SourceMap,
     pub(super) resolved: &'a ResolvedBases,
-    target: usize,
+    pub(super) target: usize,
     pub(super) lines: Vec<FromLine>,
-    triggers: Vec<Vec<Trigger>>,
-    needed: BTreeSet<usize>,
+    pub(super) triggers: Vec<Vec<Trigger>>,
+    pub(super) needed: BTreeSet<usize>,
     /// With the place that asks first.
     requests: BTreeMap<BaseRequest, Span>,
     /// What only turned out to be needed when instructions were lowered.
@@ -98,10 +98,12 @@ pub(super) struct Lowering<'a> {
     pub(super) bases: Vec<BaseRequest>,
     pub(super) steps: Vec<Step>,
     pub(super) finished: Vec<Option<StageState>>,
+    /// The file system at the end of each finished stage.
+    states: BTreeMap<usize, StateRef>,
 }
 
 impl<'a> Lowering<'a> {
-    fn new(
+    pub(super) fn new(
         dockerfile: &'a Dockerfile,
         sources: &'a mut SourceMap,
         options: &'a PlanOptions,
@@ -139,6 +141,7 @@ impl<'a> Lowering<'a> {
             bases: Vec::new(),
             steps: Vec::new(),
             finished: vec![None; count],
+            states: BTreeMap::new(),
         };
         for index in 0..count {
             let line = lowering.read_from_line(index)?;
@@ -230,7 +233,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// First pass: from the target up, since stages only use stages above them.
-    fn reach(&mut self) -> Result<(), Failure> {
+    pub(super) fn reach(&mut self) -> Result<(), Failure> {
         for index in (0..self.lines.len()).rev() {
             if !self.needed.contains(&index) {
                 continue;
@@ -374,7 +377,10 @@ impl<'a> Lowering<'a> {
         epoch::settle(&mut self).map_err(|failure| vec![*failure])?;
         for index in self.needed.clone() {
             match self.stage(index) {
-                Ok(state) => self.finished[index] = Some(state),
+                Ok(state) => {
+                    self.states.insert(index, state.state);
+                    self.finished[index] = Some(state);
+                }
                 Err(failure) => failures.push(*failure),
             }
             if !failures.is_empty() && index == self.target {
@@ -405,6 +411,7 @@ impl<'a> Lowering<'a> {
         Plan {
             steps: self.steps,
             bases: self.bases,
+            states: self.states,
             image: PlannedImage {
                 state: state.state,
                 config: state.config,

@@ -12,6 +12,8 @@ use super::{Failure, expanded, fail, paths, reach};
 use crate::dockerfile::ast::{ArgInstruction, Instruction, InstructionKind, Word};
 use crate::source::Span;
 
+pub(super) use run::resolve_mount;
+
 /// Applies one instruction.
 pub(super) fn lower(
     lowering: &mut Lowering<'_>,

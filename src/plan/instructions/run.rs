@@ -209,7 +209,7 @@ fn lower_mount(
     })
 }
 
-fn resolve_mount(
+pub(in crate::plan) fn resolve_mount(
     lowering: &mut Lowering<'_>,
     state: &StageState,
     spec: &MountSpec,

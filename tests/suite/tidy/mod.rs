@@ -71,7 +71,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "export",
         ],
     ),
-    ("ui", &["source", "oci", "lint", "solve", "build"]),
+    ("ui", &["source", "oci", "plan", "lint", "solve", "build"]),
     (
         "cli",
         &[
