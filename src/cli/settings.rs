@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use super::args::BuildArgs;
 use super::failure::Failure;
 use super::values;
+use crate::agent::{AgentSource, Agents};
 use crate::build::{PlanRequest, Request, SourceRequest};
 use crate::export::{Destination, OutputKind, OutputSpec};
 use crate::oci::Reference;
@@ -332,6 +333,7 @@ fn run(args: &BuildArgs, environment: &Environment) -> Result<RunSettings, Failu
     }
     Ok(RunSettings {
         secrets,
+        agents: agents(&args.ssh, environment)?,
         hosts: args
             .add_host
             .iter()
@@ -352,6 +354,26 @@ fn run(args: &BuildArgs, environment: &Environment) -> Result<RunSettings, Failu
             .transpose()
             .map_err(usage)?,
     })
+}
+
+/// `--ssh`: where no path is given, the agent that the user's own SSH clients find.
+fn agents(texts: &[String], environment: &Environment) -> Result<Agents, Failure> {
+    let mut agents = Agents::default();
+    for text in texts {
+        let (id, mut paths) = values::ssh(text);
+        if paths.is_empty() {
+            paths.extend(environment.path("SSH_AUTH_SOCK"));
+        }
+        let source = AgentSource::open(&paths).map_err(|error| {
+            let failure = Failure::usage(format!("--ssh {id}: {error}"));
+            match error.hint() {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })?;
+        agents.offer(id, source);
+    }
+    Ok(agents)
 }
 
 /// Without `src` or `env`: the variable of that name if it is set, else the file of that name.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::agent::DEFAULT_ID;
 use crate::build::ContextSource;
 use crate::export::csv_fields;
 use crate::oci::{Digest, Reference};
@@ -53,6 +54,14 @@ pub(super) fn secret(text: &str) -> Result<SecretSpec, String> {
             .map(|name| name.to_string_lossy().into_owned());
     }
     Ok(spec)
+}
+
+/// Reads a value of `--ssh`: the id, and the paths that it names.
+pub(super) fn ssh(text: &str) -> (&str, Vec<PathBuf>) {
+    let (id, paths) = text.split_once('=').unwrap_or((text, ""));
+    let id = if id.is_empty() { DEFAULT_ID } else { id };
+    let paths = paths.split(',').filter(|path| !path.is_empty());
+    (id, paths.map(PathBuf::from).collect())
 }
 
 /// Reads a value of `--add-host`: `name:ip` or `name=ip`, IPv6 addresses may be in brackets.
@@ -204,6 +213,14 @@ mod tests {
                 .unwrap_err()
                 .contains("unexpected key 'typ' in 'typ=x'")
         );
+    }
+
+    #[test]
+    fn agents() {
+        let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(ssh("default"), ("default", paths(&[])));
+        assert_eq!(ssh("git=/a=b,/c"), ("git", paths(&["/a=b", "/c"])));
+        assert_eq!(ssh("=/a,"), ("default", paths(&["/a"])));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod copy;
 mod metadata;
+mod mounts;
 mod run;
 
 use super::lower::{Lowering, Place};

@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("oci", &[]),
     ("sys", &[]),
     ("fsio", &["sys"]),
+    ("agent", &["fsio"]),
     ("dockerfile", &["source"]),
     ("context", &["oci", "sys", "fsio"]),
     ("plan", &["source", "oci", "dockerfile"]),
@@ -37,8 +38,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "solve",
         &[
-            "source", "oci", "sys", "fsio", "context", "plan", "layer", "store", "snapshot",
-            "sandbox", "image",
+            "source", "oci", "sys", "fsio", "agent", "context", "plan", "layer", "store",
+            "snapshot", "sandbox", "image",
         ],
     ),
     (
@@ -52,6 +53,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "oci",
             "sys",
             "fsio",
+            "agent",
             "dockerfile",
             "context",
             "plan",
@@ -70,8 +72,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "source", "oci", "fsio", "context", "plan", "lint", "store", "sandbox", "registry",
-            "solve", "export", "build", "ui",
+            "source", "oci", "fsio", "agent", "context", "plan", "lint", "store", "sandbox",
+            "registry", "solve", "export", "build", "ui",
         ],
     ),
     ("main", &["sandbox", "cli"]),
