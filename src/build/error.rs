@@ -269,6 +269,15 @@ fn step_hints(error: &StepError, disk: &dyn Fn(&fsio::Error) -> Vec<String>) -> 
         StepError::SecretMissing { id } => {
             vec![format!("give it with `--secret id={id},src=FILE`")]
         }
+        StepError::SshMissing { id } => {
+            let example = if id == crate::agent::DEFAULT_ID {
+                "--ssh default".to_owned()
+            } else {
+                format!("--ssh {id}=SOCKET")
+            };
+            vec![format!("forward an agent or a key with `{example}`")]
+        }
+        StepError::Agent(error) => error.hint().into_iter().collect(),
         StepError::Disk(error) | StepError::Store(StoreError::Disk(error)) => disk(error),
         _ => Vec::new(),
     }

@@ -141,6 +141,10 @@ pub(super) struct BuildArgs {
     #[arg(long, value_name = "SPEC")]
     pub(super) secret: Vec<String>,
 
+    /// SSH agent or keys for RUN --mount=type=ssh, repeatable: default, ID=SOCKET, ID=KEY[,KEY]
+    #[arg(long, value_name = "SPEC")]
+    pub(super) ssh: Vec<String>,
+
     /// Network of RUN steps that do not say
     #[arg(long, value_name = "MODE", default_value = "default", value_parser = ["default", "host", "none"])]
     pub(super) network: String,

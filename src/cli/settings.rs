@@ -9,6 +9,7 @@ use super::args::BuildArgs;
 use super::contexts;
 use super::failure::Failure;
 use super::values;
+use crate::agent::{AgentSource, Agents};
 use crate::build::{ContextSource, DockerfileSource, PlanRequest, Request, SourceRequest};
 use crate::export::{Destination, OutputKind, OutputSpec};
 use crate::oci::Reference;
@@ -369,6 +370,7 @@ fn run(args: &BuildArgs, environment: &Environment) -> Result<RunSettings, Failu
     }
     Ok(RunSettings {
         secrets,
+        agents: agents(&args.ssh, environment)?,
         hosts: args
             .add_host
             .iter()
@@ -389,6 +391,26 @@ fn run(args: &BuildArgs, environment: &Environment) -> Result<RunSettings, Failu
             .transpose()
             .map_err(usage)?,
     })
+}
+
+/// `--ssh`: where no path is given, the agent that the user's own SSH clients find.
+fn agents(texts: &[String], environment: &Environment) -> Result<Agents, Failure> {
+    let mut agents = Agents::default();
+    for text in texts {
+        let (id, mut paths) = values::ssh(text);
+        if paths.is_empty() {
+            paths.extend(environment.path("SSH_AUTH_SOCK"));
+        }
+        let source = AgentSource::open(&paths).map_err(|error| {
+            let failure = Failure::usage(format!("--ssh {id}: {error}"));
+            match error.hint() {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })?;
+        agents.offer(id, source);
+    }
+    Ok(agents)
 }
 
 /// Without `src` or `env`: the variable of that name if it is set, else the file of that name.

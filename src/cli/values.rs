@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::agent::DEFAULT_ID;
 use crate::export::csv_fields;
 use crate::sandbox::{LimitedResource, Ulimit};
 
@@ -109,6 +110,14 @@ pub(super) fn call(text: &str) -> Result<Option<Call>, String> {
     }))
 }
 
+/// Reads a value of `--ssh`: the id, and the paths that it names.
+pub(super) fn ssh(text: &str) -> (&str, Vec<PathBuf>) {
+    let (id, paths) = text.split_once('=').unwrap_or((text, ""));
+    let id = if id.is_empty() { DEFAULT_ID } else { id };
+    let paths = paths.split(',').filter(|path| !path.is_empty());
+    (id, paths.map(PathBuf::from).collect())
+}
+
 /// Reads a value of `--add-host`: `name:ip` or `name=ip`, IPv6 addresses may be in brackets.
 pub(super) fn host(text: &str) -> Result<(String, String), String> {
     let bad = || format!("invalid value `{text}` for --add-host, expected NAME:IP");
@@ -202,6 +211,14 @@ mod tests {
                 .unwrap_err()
                 .contains("unexpected key 'typ' in 'typ=x'")
         );
+    }
+
+    #[test]
+    fn agents() {
+        let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(ssh("default"), ("default", paths(&[])));
+        assert_eq!(ssh("git=/a=b,/c"), ("git", paths(&["/a=b", "/c"])));
+        assert_eq!(ssh("=/a,"), ("default", paths(&["/a"])));
     }
 
     #[test]

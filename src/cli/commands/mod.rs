@@ -39,6 +39,7 @@ fn resolver(
             store: Arc::clone(store),
             client: client.clone(),
             secrets: Arc::new(secret),
+            agents: request.run.agents.clone(),
             git_environment: environment.for_git(),
             clock: request.clock,
             is_cancelled: Arc::new(move || cancel.is_cancelled()),

@@ -2,6 +2,7 @@
 
 mod copy;
 mod metadata;
+mod mounts;
 mod run;
 
 use super::lower::{Lowering, Place};
@@ -12,7 +13,7 @@ use super::{Failure, expanded, fail, paths, reach};
 use crate::dockerfile::ast::{ArgInstruction, Instruction, InstructionKind, Word};
 use crate::source::Span;
 
-pub(super) use run::resolve_mount;
+pub(super) use mounts::resolve_mount;
 
 /// Applies one instruction.
 pub(super) fn lower(
