@@ -4,6 +4,7 @@
 
 mod error;
 mod output;
+mod platforms;
 mod request;
 mod resolve;
 
@@ -24,7 +25,7 @@ use crate::image::{Assembly, HistoryStep, assemble};
 use crate::layer::Privileges;
 use crate::oci::{Digest, Platform};
 use crate::plan::{
-    self, BaseRequest, ImageSource, Lowered, NamedContext, Plan, PlanOptions, ResolvedBases,
+    self, BaseRequest, ImageSource, NamedContext, Plan, PlanOptions, PlannedImage, ResolvedBases,
     RunMount, StepKind, TreeSource,
 };
 use crate::sandbox::{Cancel, StepRunner};
@@ -54,7 +55,7 @@ pub struct Tools<'a> {
 /// What a build made.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Digest of the config.
+    /// Digest of the config; of the index where several platforms were built.
     pub image_id: Digest,
     /// Steps in all, and those that the cache had.
     pub steps: (usize, usize),
@@ -121,10 +122,11 @@ pub fn build(
     if let Some(path) = &request.image_id_file {
         fsio::remove_file_if_there(path)?;
     }
+    output::check(request)?;
     let mut vertices = Vertices::new(sink);
     let (dockerfile, dockerfile_path, mut warnings) =
         read_dockerfile(request, sources, &mut vertices)?;
-    let (plan, bases) = make_plan(request, tools, &dockerfile, sources, &mut vertices)?;
+    let (plan, bases) = platforms::plan_all(request, tools, &dockerfile, sources, &mut vertices)?;
     let environment = environment(request, tools, &plan, bases, &dockerfile_path)?;
     let first = vertices.next;
     vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
@@ -161,7 +163,7 @@ pub fn plan_only(
 ) -> Result<Plan, BuildError> {
     let mut vertices = Vertices::new(sink);
     let (dockerfile, ..) = read_dockerfile(request, sources, &mut vertices)?;
-    Ok(make_plan(request, tools, &dockerfile, sources, &mut vertices)?.0)
+    Ok(platforms::plan_all(request, tools, &dockerfile, sources, &mut vertices)?.0)
 }
 
 /// `-f`, else `Dockerfile`, else `dockerfile`, in the context.
@@ -208,25 +210,6 @@ fn read_dockerfile(
     }
 }
 
-fn make_plan(
-    request: &Request,
-    tools: &Tools<'_>,
-    dockerfile: &Dockerfile,
-    sources: &mut Sources,
-    vertices: &mut Vertices<'_>,
-) -> Result<(Plan, ResolvedBases), BuildError> {
-    let options = plan_options(request);
-    let mut resolved = ResolvedBases::new();
-    loop {
-        match plan::lower(dockerfile, &mut sources.map, &options, &resolved)
-            .map_err(BuildError::Dockerfile)?
-        {
-            Lowered::Plan(plan) => return Ok((*plan, resolved)),
-            Lowered::Needs(needs) => resolve_all(tools, &needs, &mut resolved, vertices)?,
-        }
-    }
-}
-
 /// All at once; only manifests and configs are fetched.
 fn resolve_all(
     tools: &Tools<'_>,
@@ -235,6 +218,9 @@ fn resolve_all(
     vertices: &mut Vertices<'_>,
 ) -> Result<(), BuildError> {
     let resolver = tools.resolver;
+    let several = needs
+        .iter()
+        .any(|(request, _)| request.platform != needs[0].0.platform);
     let mut found: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = needs
             .iter()
@@ -251,17 +237,17 @@ fn resolve_all(
     });
     for ((request, span), result) in needs.iter().zip(found.drain(..)) {
         let name = error::image_name(request);
-        let image = vertices.work(format!("[internal] load metadata for {name}"), |sink, _| {
-            let image = result.map_err(|source| BuildError::Base { name, span: *span, source })?;
-            let platform = image.config.platform();
-            if !platform.satisfies(&request.platform) {
-                let message = format!(
-                    "Base image {} was pulled with platform \"{platform}\", expected \"{}\" for current build",
-                    image.name, request.platform
-                );
-                sink.emit(BuildEvent::Warning { message });
-            }
-            Ok(image)
+        let platform = match several {
+            true => format!("{} ", request.platform),
+            false => String::new(),
+        };
+        let vertex = format!("[{platform}internal] load metadata for {name}");
+        let image = vertices.work(vertex, |_, _| {
+            result.map_err(|source| BuildError::Base {
+                name,
+                span: *span,
+                source,
+            })
         })?;
         resolved.insert(request.clone(), Arc::new(image));
     }
@@ -272,6 +258,7 @@ fn plan_options(request: &Request) -> PlanOptions {
     let context = |source: &ContextSource| match source {
         ContextSource::Directory(_) => NamedContext::Directory,
         ContextSource::Scratch => NamedContext::Scratch,
+        ContextSource::Stage(name) => NamedContext::Stage(name.clone()),
         ContextSource::Image(reference) => {
             NamedContext::Image(ImageSource::Reference(reference.clone()))
         }
@@ -286,7 +273,7 @@ fn plan_options(request: &Request) -> PlanOptions {
         target: wishes.target.clone(),
         build_args: wishes.build_args.clone(),
         labels: wishes.labels.clone(),
-        platform: wishes.platform.clone(),
+        platform: None,
         build_platform: Platform::host(),
         contexts: request
             .source
@@ -390,14 +377,15 @@ fn contexts_used(plan: &Plan) -> (bool, std::collections::BTreeSet<String>) {
     (main, named)
 }
 
-/// A finished plan's history with the layers that its steps made.
+/// The history of one of a finished plan's images, with the layers that its steps made.
 fn assembly(
     plan: &Plan,
+    image: &PlannedImage,
     environment: &Environment<'_>,
     solution: &Solution,
     now: SystemTime,
 ) -> Assembly {
-    let (base, _) = plan.chain(plan.image.state);
+    let (base, _) = plan.chain(image.state);
     let base_layers = base.map(|base| {
         environment.bases[base.0]
             .layers
@@ -413,21 +401,22 @@ fn assembly(
         }),
     };
     Assembly {
-        config: plan.image.config.clone(),
+        config: image.config.clone(),
         base_layers: base_layers.unwrap_or_default(),
-        base_history: plan.image.base_history.clone(),
-        steps: plan.image.history.iter().map(step).collect(),
+        base_history: image.base_history.clone(),
+        steps: image.history.iter().map(step).collect(),
         epoch: environment.epoch.map(solve::rfc3339_seconds),
         now: solve::rfc3339(now),
     }
 }
 
-/// The finished image of a solution.
+/// A finished image of a solution.
 fn assembled(
     plan: &Plan,
+    image: &PlannedImage,
     environment: &Environment<'_>,
     solution: &Solution,
     now: SystemTime,
 ) -> crate::image::AssembledImage {
-    assemble(assembly(plan, environment, solution, now))
+    assemble(assembly(plan, image, environment, solution, now))
 }

@@ -8,7 +8,7 @@ use crate::image::Layout;
 use crate::oci::{BaseImage, BaseLayer, BlobSource, Config, LayerSource, Platform, Reference};
 use crate::plan::{BaseRequest, ImageSource};
 use crate::registry::Client;
-use crate::store::{ImageRecord, Store};
+use crate::store::{Store, StoredImage};
 
 /// Finds images.
 pub trait ImageResolver: fmt::Debug + Sync {
@@ -58,25 +58,25 @@ impl Resolver {
         let Some(record) = self.store.image(&reference.to_string()) else {
             return Ok(None);
         };
-        let Some(bytes) = self.store.read_blob(record.config.digest) else {
+        let Some(image) = record.select(platform) else {
+            return Ok(None);
+        };
+        let Some(bytes) = self.store.read_blob(image.config.digest) else {
             return Ok(None);
         };
         let config =
             Config::parse(&bytes).map_err(|error| ResolveError::Store(error.to_string()))?;
-        if !config.platform().satisfies(platform) {
-            return Ok(None);
-        }
         let source: Arc<dyn BlobSource> = Arc::clone(&self.store) as Arc<dyn BlobSource>;
-        Ok(self.layers(&record, &source).map(|layers| BaseImage {
+        Ok(self.layers(image, &source).map(|layers| BaseImage {
             name: reference.familiar(),
-            digest: record.config.digest,
+            digest: image.config.digest,
             config,
             layers,
         }))
     }
 
     /// The layers, if the store still has every one of them.
-    fn layers(&self, record: &ImageRecord, source: &Arc<dyn BlobSource>) -> Option<Vec<BaseLayer>> {
+    fn layers(&self, image: &StoredImage, source: &Arc<dyn BlobSource>) -> Option<Vec<BaseLayer>> {
         let layer = |layer: &crate::store::ImageLayer| {
             let there = self.store.has_layer(layer.diff_id)
                 || layer.blob.as_ref().is_some_and(|b| self.store.has_blob(b));
@@ -89,6 +89,6 @@ impl Resolver {
                 remote,
             })
         };
-        record.layers.iter().map(layer).collect()
+        image.layers.iter().map(layer).collect()
     }
 }

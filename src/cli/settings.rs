@@ -130,9 +130,11 @@ pub(super) fn build(
 ) -> Result<Request, Failure> {
     let names = names(&args.tag)?;
     let outputs = outputs(&args.output, args.push, &names)?;
+    let plan = plan(args, environment)?;
     Ok(Request {
         source: source(args)?,
-        plan: plan(args, environment)?,
+        index: wants_index(&plan)?,
+        plan,
         run: run(args, environment)?,
         outputs,
         names,
@@ -280,17 +282,13 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
         labels.push((key.to_owned(), value.to_owned()));
     }
-    let platform = args
-        .platform
-        .as_ref()
-        .map(|text| match text.split_once(',') {
-            Some((first, _)) => Err(Failure::usage(
-                "building for several platforms at once is not supported yet",
-            )
-            .hint(format!("build for one at a time: `--platform {first}`"))),
-            None => text.parse().map_err(Failure::usage),
-        })
-        .transpose()?;
+    let mut platforms = Vec::new();
+    for text in args.platform.iter().filter(|text| !text.is_empty()) {
+        let platform = text.trim().parse().map_err(Failure::usage)?;
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
     let mut entitlements = Entitlements::default();
     for text in &args.allow {
         match text.as_str() {
@@ -308,7 +306,7 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
         target: args.target.clone(),
         build_args,
         labels,
-        platform,
+        platforms,
         network: match args.network.as_str() {
             "host" => NetworkMode::Host,
             "none" => NetworkMode::None,
@@ -321,6 +319,18 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
         },
         entitlements,
     })
+}
+
+/// `BUILDKIT_MULTI_PLATFORM`: an index even over one image.
+fn wants_index(plan: &PlanRequest) -> Result<bool, Failure> {
+    let name = "BUILDKIT_MULTI_PLATFORM";
+    match plan.build_args.get(name).map(String::as_str) {
+        None | Some("" | "0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+        Some(other) => Err(Failure::usage(format!(
+            "invalid boolean value for {name}: {other}"
+        ))),
+    }
 }
 
 fn run(args: &BuildArgs, environment: &Environment) -> Result<RunSettings, Failure> {

@@ -129,7 +129,8 @@ pub(super) fn build_context(text: &str) -> Result<(String, ContextSource), Strin
     if name.is_empty() || value.is_empty() {
         return Err(format!("invalid context value: {text}, expected key=value"));
     }
-    if matches!(name, "context" | "dockerfile" | "scratch") {
+    let plain = name.split("::").next().unwrap_or(name);
+    if matches!(plain, "context" | "dockerfile" | "scratch") {
         return Err(format!(
             "`{name}` is reserved and cannot name a build context"
         ));
@@ -145,7 +146,9 @@ pub(super) fn build_context(text: &str) -> Result<(String, ContextSource), Strin
         }
     } else if let Some(layout) = value.strip_prefix("oci-layout://") {
         layout_source(layout).map_err(|why| format!("build context `{name}`: {why}"))?
-    } else if value.contains("://") || value.starts_with("git@") || value.starts_with("target:") {
+    } else if let Some(stage) = value.strip_prefix("target:") {
+        ContextSource::Stage(stage.to_lowercase())
+    } else if value.contains("://") || value.starts_with("git@") {
         return Err(format!("unsupported context source {value} for {name}"));
     } else {
         ContextSource::Directory(PathBuf::from(value))
@@ -248,6 +251,13 @@ mod tests {
             ContextSource::Directory("./dir".into())
         );
         assert_eq!(layout("x=docker-image://scratch").1, ContextSource::Scratch);
+        assert_eq!(
+            build_context("x::linux/aarch64=target:Tools").unwrap(),
+            (
+                "x::linux/arm64".to_owned(),
+                ContextSource::Stage("tools".to_owned())
+            )
+        );
         for bad in ["x", "x=", "=y", "scratch=./a", "x=ftp://y"] {
             assert!(build_context(bad).is_err(), "{bad}");
         }

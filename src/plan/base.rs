@@ -6,6 +6,7 @@ use super::reach::Named;
 use super::stage::StageState;
 use super::step::{BaseId, BaseRequest, CopyStep, StateRef, StepKind, TreeSource};
 use super::{DEFAULT_PATH, Failure, fail};
+use crate::source::Diagnostic;
 
 impl Lowering<'_> {
     /// What a stage starts from.
@@ -34,6 +35,16 @@ impl Lowering<'_> {
         let state = self.base_image_state(&request);
         let base = &self.resolved[&request];
         let mut config = base.config.clone();
+        let found = config.platform();
+        if !found.satisfies(&line.platform) {
+            let message = format!(
+                "Base image {} was pulled with platform \"{found}\", expected \"{}\" for current build",
+                base.name, line.platform
+            );
+            let span = self.dockerfile.stages[index].from.kind.image.span;
+            let warning = Diagnostic::warning("InvalidBaseImagePlatform", message);
+            self.warnings.push(warning.at(span, ""));
+        }
         config.set("OnBuild", None);
         let windows = line.platform.os == "windows";
         if !windows && !config.env().iter().any(|(name, _)| name == "PATH") {

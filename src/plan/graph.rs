@@ -1,18 +1,18 @@
-//! The plan: an arena of steps, the bases they start from, and the image to make of it.
+//! The plan: an arena of steps, the bases they start from, and the images to make of it.
 
 use super::step::{BaseId, BaseRequest, StateRef, Step, StepId};
 use crate::oci::{Config, HistoryEntry, Platform};
 use crate::source::Diagnostic;
 
-/// The instruction graph of one target for one platform. Immutable.
-#[derive(Clone, Debug)]
+/// The instruction graph of one target, for one platform or, [merged](super::merge), for several. Immutable.
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// Steps; inputs come before the steps that use them. Only what the target needs is here.
     pub steps: Vec<Step>,
     /// Images that steps start from or copy from.
     pub bases: Vec<BaseRequest>,
-    /// The image to make.
-    pub image: PlannedImage,
+    /// The images to make: one a platform, in the order in which the platforms were asked for.
+    pub images: Vec<PlannedImage>,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970.
     pub epoch: Option<i64>,
     /// What the author should know.

@@ -13,6 +13,7 @@ mod graph;
 mod history;
 mod instructions;
 mod lower;
+mod merge;
 mod options;
 mod paths;
 mod ports;
@@ -24,6 +25,7 @@ mod step;
 pub use dump::dump;
 pub use graph::{Plan, PlannedHistory, PlannedImage};
 pub use lower::{Lowered, lower};
+pub use merge::merge;
 pub use options::{Entitlements, NamedContext, NoCache, PlanOptions, ResolvedBases, context_name};
 pub use step::{
     BaseId, BaseRequest, CopySource, CopyStep, ImageSource, NetworkMode, RunMount, RunStep,

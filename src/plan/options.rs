@@ -19,7 +19,7 @@ pub struct PlanOptions {
     pub platform: Option<Platform>,
     /// The platform of the machine that builds.
     pub build_platform: Platform,
-    /// Named contexts, by normalised name ([`context_name`]).
+    /// Named contexts, by normalised name ([`context_name`]). `NAME::PLATFORM` is for one platform only, and goes first.
     pub contexts: BTreeMap<String, NamedContext>,
     /// Network of RUN steps that do not say.
     pub network: NetworkMode,
@@ -38,6 +38,8 @@ pub enum NamedContext {
     Scratch,
     /// An image.
     Image(ImageSource),
+    /// Another stage of the same file, by lower-case name: it stands in for an image or a stage.
+    Stage(String),
 }
 
 /// Which steps the cache must not answer.
@@ -64,9 +66,17 @@ pub struct Entitlements {
 /// The images that planning asked for, once somebody found them.
 pub type ResolvedBases = BTreeMap<BaseRequest, Arc<BaseImage>>;
 
-/// A context's name as it is compared: `docker.io/library/` and `:latest` do not matter.
+/// A context's name as it is compared: `docker.io/library/` and `:latest` do not matter. A platform behind `::` is kept,
+/// normalised.
 #[must_use]
 pub fn context_name(name: &str) -> String {
+    if let Some((name, platform)) = name.split_once("::") {
+        let platform = match platform.parse::<Platform>() {
+            Ok(platform) => platform.to_string(),
+            Err(_) => platform.to_lowercase(),
+        };
+        return format!("{}::{platform}", context_name(name));
+    }
     match name.parse::<Reference>() {
         Ok(reference) => {
             let familiar = reference.familiar();

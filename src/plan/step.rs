@@ -292,6 +292,35 @@ impl CopyStep {
 }
 
 impl Step {
+    /// Whether another step makes the same layer of the same state, whatever it is called and wherever it is written.
+    pub(super) fn does_the_same(&self, other: &Self) -> bool {
+        self.input == other.input
+            && self.platform == other.platform
+            && self.no_cache == other.no_cache
+            && self.kind == other.kind
+    }
+
+    /// Gives every state that the step reads another name.
+    pub(super) fn map_states(&mut self, rename: &mut dyn FnMut(StateRef) -> StateRef) {
+        self.input = rename(self.input);
+        let mut tree = |source: &mut TreeSource| {
+            if let TreeSource::State(state) = source {
+                *state = rename(*state);
+            }
+        };
+        match &mut self.kind {
+            StepKind::Run(run) => run.mounts.iter_mut().for_each(|mount| match mount {
+                RunMount::Bind { from, .. }
+                | RunMount::Cache {
+                    from: Some(from), ..
+                } => tree(from),
+                _ => {}
+            }),
+            StepKind::Copy(copy) => tree(&mut copy.from),
+            StepKind::Workdir(_) => {}
+        }
+    }
+
     /// Every state the step reads, its input first.
     #[must_use]
     pub fn inputs(&self) -> Vec<StateRef> {

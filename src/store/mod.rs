@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use blob::VerifyingReader;
-pub use images::{ImageLayer, ImageRecord};
+pub use images::{ImageLayer, ImageRecord, StoredImage};
 pub use layers::{LayerForm, NewLayer};
 pub use lock::Lock;
 pub use scratch::Scratch;

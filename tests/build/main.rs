@@ -9,5 +9,6 @@ mod cases;
 mod failures;
 mod interrupts;
 mod outputs;
+mod platforms;
 mod sandbox;
 mod stages;

@@ -113,7 +113,7 @@ fn tree(
         place.stage,
         name,
         mount_target,
-        span,
+        (&state.platform, span),
     )?;
     match &named {
         reach::Named::Stage(stage) => {
