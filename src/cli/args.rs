@@ -114,6 +114,10 @@ pub(super) struct BuildArgs {
     #[arg(long)]
     pub(super) no_cache: bool,
 
+    /// Run every step of a stage even if the cache knows its result, several with commas or repeated
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub(super) no_cache_filter: Vec<String>,
+
     /// Ask registries again even if the image is in the local store
     #[arg(long)]
     pub(super) pull: bool,

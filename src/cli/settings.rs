@@ -1,6 +1,6 @@
 //! What the words mean: flags and environment to a request. The environment is read once, here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -312,13 +312,22 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
             "none" => NetworkMode::None,
             _ => NetworkMode::Default,
         },
-        no_cache: if args.no_cache {
-            NoCache::Always
-        } else {
-            NoCache::Never
-        },
+        no_cache: no_cache(args)?,
         entitlements,
     })
+}
+
+fn no_cache(args: &BuildArgs) -> Result<NoCache, Failure> {
+    let stages = args.no_cache_filter.iter().filter(|name| !name.is_empty());
+    let stages: BTreeSet<String> = stages.map(|name| name.trim().to_lowercase()).collect();
+    match (args.no_cache, stages.is_empty()) {
+        (true, false) => Err(Failure::usage(
+            "--no-cache and --no-cache-filter cannot currently be used together",
+        )),
+        (true, true) => Ok(NoCache::Always),
+        (false, true) => Ok(NoCache::Never),
+        (false, false) => Ok(NoCache::Stages(stages)),
+    }
 }
 
 /// `BUILDKIT_MULTI_PLATFORM`: an index even over one image.

@@ -465,9 +465,10 @@ impl<'a> Lowering<'a> {
         let no_cache = match &self.options.no_cache {
             NoCache::Never => false,
             NoCache::Always => true,
-            NoCache::Stages(names) => {
-                reach::name_of(stage).is_some_and(|name| names.contains(name))
-            }
+            NoCache::Stages(names) => match reach::name_of(stage) {
+                Some(name) => names.contains(name),
+                None => names.contains(&format!("stage-{}", place.stage)),
+            },
         };
         self.steps.push(Step {
             label: self.label(place, text),

@@ -50,7 +50,7 @@ pub enum NoCache {
     Never,
     /// All.
     Always,
-    /// Those of some stages, by lower-case name.
+    /// Those of some stages, by lower-case name; `stage-N` for one without.
     Stages(BTreeSet<String>),
 }
 

@@ -38,13 +38,14 @@ pub(super) fn target(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<u
             .map(|name| (strsim::levenshtein(name, &lower), name))
             .min()
             .filter(|(d, _)| *d <= 3);
-        let diagnostic = Diagnostic::error(
-            "target",
-            format!("target stage \"{wanted}\" could not be found"),
-        );
+        let missing = format!("target stage \"{wanted}\" could not be found");
         Box::new(match close {
-            Some((_, name)) => diagnostic.hint(format!("did you mean `{name}`?")),
-            None => diagnostic.hint("name a stage with `FROM image AS name`"),
+            Some((_, name)) => {
+                Diagnostic::error("target", format!("{missing} (did you mean {name}?)"))
+            }
+            None => {
+                Diagnostic::error("target", missing).hint("name a stage with `FROM image AS name`")
+            }
         })
     })
 }

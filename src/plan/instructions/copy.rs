@@ -158,8 +158,9 @@ fn lower(
         sources,
         destination: paths::destination(&state.cwd(), &written),
         chown,
+        // As the reference has it: a linked copy would give the mode to every directory on the way, also to those there.
+        link: spec.link && chmod.is_none(),
         chmod,
-        link: spec.link,
         parents: spec.parents,
         exclude: spec.exclude.iter().map(|word| word.text.clone()).collect(),
         unpack: spec.unpack,

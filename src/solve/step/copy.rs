@@ -62,6 +62,12 @@ pub enum CopyError {
         /// Relative to the root.
         path: PathBuf,
     },
+    /// A WORKDIR is something else, or something else is on the way.
+    #[error("mkdir {}: not a directory", shown(path))]
+    WorkdirNotADirectory {
+        /// Relative to the root.
+        path: PathBuf,
+    },
     /// An archive puts something where a link of the image leads to nothing.
     #[error("open {}: no such file or directory", shown(path))]
     LeadsNowhere {
@@ -143,7 +149,7 @@ pub(super) fn execute(
     } else {
         None
     };
-    let exclude = tree::exclude_patterns(copy)?;
+    let exclude = &tree::exclude_patterns(copy)?;
     let mut scratches = Vec::new();
     let mut copying = Copying {
         worker,
@@ -152,10 +158,14 @@ pub(super) fn execute(
         draft: &mut draft,
         destination,
         into,
-        exclude: &exclude,
+        exclude,
     };
     if let Some(tree) = &tree {
-        for selected in tree.select(copy)? {
+        if copy.parents {
+            // The destination is there even if no wildcard matches.
+            copying.make_destination(tree.pivot_mtime(copy))?;
+        }
+        for selected in tree.select(copy, exclude)? {
             copying.draft.next_source();
             match archive(worker, copy, tree, &selected)? {
                 Some((scratch, toc, content)) => {
@@ -164,10 +174,6 @@ pub(super) fn execute(
                 }
                 None => copying.selected(tree, selected)?,
             }
-        }
-        if copy.parents {
-            // The destination is there even if no wildcard matched.
-            copying.make_destination(None)?;
         }
     }
     copying.inline()?;
@@ -296,7 +302,7 @@ impl Copying<'_, '_> {
         let Selected { node, name, reach } = selected;
         if !self.copy.parents && node.entry.is_directory() {
             self.make_destination(Some(node.entry.mtime))?;
-            return self.below(tree, &node, self.destination.clone());
+            return self.below(tree, (&node, &name), self.destination.clone());
         }
         let into = self.into || self.draft.is_directory(&self.destination);
         let path = if into {
@@ -309,13 +315,19 @@ impl Copying<'_, '_> {
             self.put(path.clone(), node.clone())?;
         }
         if directory && reach != Reach::Alone {
-            self.below(tree, &node, path)
+            self.below(tree, (&node, &name), path)
         } else {
             Ok(())
         }
     }
 
-    fn below(&mut self, tree: &Tree<'_>, directory: &Node, to: PathBuf) -> Result<(), StepError> {
+    /// All below a directory; `--exclude` knows the directory by the path that comes with it.
+    fn below(
+        &mut self,
+        tree: &Tree<'_>,
+        directory: (&Node, &Path),
+        to: PathBuf,
+    ) -> Result<(), StepError> {
         let exclude = self.exclude;
         tree.walk(directory, exclude, &mut |below, node| {
             self.put(to.join(below), node)
