@@ -11,7 +11,7 @@ mod resolve;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 pub use error::{BuildError, Category, ResolveError};
 pub use output::save;
@@ -383,7 +383,6 @@ fn assembly(
     image: &PlannedImage,
     environment: &Environment<'_>,
     solution: &Solution,
-    now: SystemTime,
 ) -> Assembly {
     let (base, _) = plan.chain(image.state);
     let base_layers = base.map(|base| {
@@ -406,7 +405,6 @@ fn assembly(
         base_history: image.base_history.clone(),
         steps: image.history.iter().map(step).collect(),
         epoch: environment.epoch.map(solve::rfc3339_seconds),
-        now: solve::rfc3339(now),
     }
 }
 
@@ -416,7 +414,6 @@ fn assembled(
     image: &PlannedImage,
     environment: &Environment<'_>,
     solution: &Solution,
-    now: SystemTime,
 ) -> crate::image::AssembledImage {
-    assemble(assembly(plan, image, environment, solution, now))
+    assemble(assembly(plan, image, environment, solution))
 }

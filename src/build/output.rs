@@ -34,7 +34,7 @@ pub(super) fn finish(
     let mut images = Vec::with_capacity(plan.images.len());
     let mut stored = Vec::with_capacity(plan.images.len());
     for planned in &plan.images {
-        let assembled = super::assembled(plan, planned, environment, solution, now);
+        let assembled = super::assembled(plan, planned, environment, solution);
         let state = solution.state(planned.state);
         stored.push(stored_layers(&state));
         let layers = state.layers.iter().map(|layer| ExportLayer {

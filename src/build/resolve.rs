@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::error::ResolveError;
 use crate::image::Layout;
-use crate::oci::{BaseImage, BaseLayer, BlobSource, Config, LayerSource, Platform, Reference};
+use crate::oci::{BaseImage, BaseLayer, BlobSource, Config, LayerSource, Reference};
 use crate::plan::{BaseRequest, ImageSource};
 use crate::registry::Client;
-use crate::store::{Store, StoredImage};
+use crate::store::{ImageRecord, Store, StoredImage};
 
 /// Finds images.
 pub trait ImageResolver: fmt::Debug + Sync {
@@ -37,10 +37,17 @@ impl ImageResolver for Resolver {
                 Ok(Layout::open(path)?.resolve(tag.as_deref(), *digest, &request.platform)?)
             }
             ImageSource::Reference(reference) => {
-                if let Some(image) = self.local(reference, &request.platform)? {
+                let wanted = &request.platform;
+                if let Some(image) = self.local(reference, |record| record.select(wanted))? {
                     return Ok(image);
                 }
-                Ok(self.client.resolve(reference, &request.platform)?.image)
+                match self.client.resolve(reference, wanted) {
+                    Ok(found) => Ok(found.image),
+                    // As a registry does: the only image there is, whatever it is for.
+                    Err(error) => self
+                        .local(reference, ImageRecord::only)?
+                        .ok_or_else(|| error.into()),
+                }
             }
         }
     }
@@ -50,7 +57,7 @@ impl Resolver {
     fn local(
         &self,
         reference: &Reference,
-        platform: &Platform,
+        select: impl Fn(&ImageRecord) -> Option<&StoredImage>,
     ) -> Result<Option<BaseImage>, ResolveError> {
         if self.pull || reference.digest().is_some() {
             return Ok(None);
@@ -58,7 +65,7 @@ impl Resolver {
         let Some(record) = self.store.image(&reference.to_string()) else {
             return Ok(None);
         };
-        let Some(image) = record.select(platform) else {
+        let Some(image) = select(&record) else {
             return Ok(None);
         };
         let Some(bytes) = self.store.read_blob(image.config.digest) else {

@@ -37,6 +37,15 @@ impl ImageRecord {
             images.find(|image| image.platform.satisfies(candidate))
         })
     }
+
+    /// The image, if there is one for a single platform.
+    #[must_use]
+    pub fn only(&self) -> Option<&StoredImage> {
+        match self.images.as_slice() {
+            [image] => Some(image),
+            _ => None,
+        }
+    }
 }
 
 /// One layer of a named image.

@@ -206,6 +206,16 @@ fn a_base_for_another_machine_only_gives_its_platform() {
     let built = build(&env, &[context, "-o=type=oci,dest=out,tar=false"]).succeeded();
     let image = layout::read(&env.path("out"));
     assert_eq!(image.config["architecture"].as_str(), Some(other));
+
+    let only_here = "localhost:1/only-here";
+    build(&env, &[context, "-t", only_here]).succeeded();
+    env.write(
+        "context/Dockerfile",
+        format!("FROM {only_here}\nCOPY hello.txt /more\n"),
+    );
+    build(&env, &["-o=type=oci,dest=local,tar=false"]).succeeded();
+    let image = layout::read(&env.path("local"));
+    assert_eq!(image.config["architecture"].as_str(), Some(other));
     assert!(
         !built.stderr.contains("was pulled with platform"),
         "{}",
