@@ -92,18 +92,19 @@ pub(super) struct BuildArgs {
     pub(super) build_arg: Vec<String>,
 
     /// Another context, repeatable: NAME=DIR, NAME=TARBALL, NAME=URL, NAME=docker-image://REF,
-    /// NAME=oci-layout://DIR[:TAG][@DIGEST]
+    /// NAME=oci-layout://DIR[:TAG][@DIGEST], NAME=target:STAGE; NAME::PLATFORM for one platform only
     #[arg(long, value_name = "NAME=SOURCE")]
     pub(super) build_context: Vec<String>,
 
-    /// Platform of the image, os/arch[/variant] [default: this machine's]
+    /// Platforms of the image, os/arch[/variant], several with commas or repeated [default: this machine's]
     #[arg(
         long,
         env = "DOCKER_DEFAULT_PLATFORM",
+        value_delimiter = ',',
         value_name = "PLATFORM",
         hide_env_values = true
     )]
-    pub(super) platform: Option<String>,
+    pub(super) platform: Vec<String>,
 
     /// Label of the image, repeatable
     #[arg(long, value_name = "KEY=VALUE")]
@@ -121,11 +122,15 @@ pub(super) struct BuildArgs {
     #[arg(long)]
     pub(super) no_cache: bool,
 
+    /// Run every step of a stage even if the cache knows its result, several with commas or repeated
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub(super) no_cache_filter: Vec<String>,
+
     /// Ask registries again even if the image is in the local store
     #[arg(long)]
     pub(super) pull: bool,
 
-    /// Write the image ID to a file
+    /// Write the image ID, or the digest of the index over several platforms, to a file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) iidfile: Option<PathBuf>,
 
@@ -240,7 +245,7 @@ pub(super) struct CheckArgs {
         value_name = "PLATFORM",
         hide_env_values = true
     )]
-    pub(super) platform: Option<String>,
+    pub(super) platform: Vec<String>,
 
     /// Registries that may be spoken to without TLS, repeatable
     #[arg(long, value_name = "HOST[:PORT]")]

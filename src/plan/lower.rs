@@ -56,6 +56,9 @@ pub fn lower(
 pub(super) struct FromLine {
     pub(super) name: String,
     pub(super) named: Named,
+    /// For which platform its image is looked for.
+    wanted: Platform,
+    /// For which platform the stage is built.
     pub(super) platform: Platform,
 }
 
@@ -158,28 +161,52 @@ impl<'a> Lowering<'a> {
             let message = format!("base name ({}) should not be blank", from.image.text);
             return Err(fail("blank-base", from.image.span, message));
         }
-        let named = reach::base(self.dockerfile, self.options, index, &name);
-        let platform = match &from.platform {
+        let explicit: Option<Platform> = match &from.platform {
             Some(word) => {
                 let text = self.expand_from(word)?;
                 if text.is_empty() {
                     let message = format!("empty platform value from expression {}", word.text);
                     return Err(fail("platform", word.span, message));
                 }
-                text.parse().map_err(|error: crate::oci::PlatformError| {
+                let parsed = text.parse().map_err(|error: crate::oci::PlatformError| {
                     fail("platform", word.span, error.to_string())
-                })?
+                })?;
+                Some(parsed)
             }
-            None => match named {
-                Named::Stage(base) => self.lines[base].platform.clone(),
-                _ => self.target_platform(),
-            },
+            None => None,
         };
-        Ok(FromLine {
+        let wanted = explicit.clone().unwrap_or_else(|| self.target_platform());
+        let named = reach::base(self.dockerfile, self.options, index, &name, &wanted)?;
+        let mut line = FromLine {
             name,
             named,
-            platform,
-        })
+            platform: wanted.clone(),
+            wanted,
+        };
+        match line.named {
+            _ if explicit.is_some() => {}
+            Named::Stage(base) => line.platform = self.lines[base].platform.clone(),
+            _ if self.options.platform.is_none() => self.adopt_platform(&mut line, index),
+            _ => {}
+        }
+        Ok(line)
+    }
+
+    /// Nobody asked for a platform: the stage takes that of its base, which may exist for one other platform only.
+    fn adopt_platform(&self, line: &mut FromLine, index: usize) {
+        let span = self.dockerfile.stages[index].from.kind.image.span;
+        let request = self.image_request(&line.named, &line.name, &line.wanted, span);
+        // A name that is wrong is reported if the stage is needed.
+        if let Ok(Some(request)) = request
+            && let Some(base) = self.resolved.get(&request)
+        {
+            let found = base.config.platform();
+            let known = !found.os.is_empty() && !found.arch.is_empty();
+            let other = (&found.os, &found.arch) != (&line.wanted.os, &line.wanted.arch);
+            if known && other {
+                line.platform = found;
+            }
+        }
     }
 
     /// Expands a word of a `FROM` line, which sees the global scope.
@@ -217,8 +244,9 @@ impl<'a> Lowering<'a> {
             let Ok(expansion) = expanded(word, dockerfile.escape, &lookup) else {
                 return;
             };
-            let named = reach::base(dockerfile, &options, index, &expansion.value);
-            if named == Named::Image && expansion.value.parse::<Reference>().is_err() {
+            let wanted = self.target_platform();
+            let named = reach::base(dockerfile, &options, index, &expansion.value, &wanted);
+            if matches!(named, Ok(Named::Image)) && expansion.value.parse::<Reference>().is_err() {
                 let written = word.text.clone();
                 self.notice(word.span, Fact::DefaultBaseName { written });
             }
@@ -272,13 +300,14 @@ impl<'a> Lowering<'a> {
             .map(|trigger| &trigger.instruction)
             .chain(own)
             .collect();
+        let platform = self.lines[index].platform.clone();
         self.needed.extend(reach::stages_used(
             dockerfile,
             self.options,
             index,
+            &platform,
             all.iter().copied(),
         ));
-        let platform = self.lines[index].platform.clone();
         let result = all.iter().try_for_each(|instruction| {
             for reach::Mention { name, mount_target } in reach::mentions(instruction) {
                 let span = instruction.span;
@@ -288,7 +317,7 @@ impl<'a> Lowering<'a> {
                     index,
                     name,
                     mount_target,
-                    span,
+                    (&platform, span),
                 ) {
                     Ok(named) => named,
                     // Reported in full when the instruction itself is lowered.
@@ -315,7 +344,9 @@ impl<'a> Lowering<'a> {
         let source = match named {
             Named::Stage(_) => return Ok(None),
             Named::Context(context) => match &self.options.contexts[context] {
-                NamedContext::Directory | NamedContext::Scratch => return Ok(None),
+                NamedContext::Directory | NamedContext::Scratch | NamedContext::Stage(_) => {
+                    return Ok(None);
+                }
                 NamedContext::Image(source) => source.clone(),
             },
             Named::Image if name == "scratch" => return Ok(None),
@@ -340,7 +371,7 @@ impl<'a> Lowering<'a> {
         self.image_request(
             &line.named,
             &line.name,
-            &line.platform,
+            &line.wanted,
             self.dockerfile.stages[index].from.kind.image.span,
         )
     }
@@ -412,13 +443,13 @@ impl<'a> Lowering<'a> {
             steps: self.steps,
             bases: self.bases,
             states: self.states,
-            image: PlannedImage {
+            images: vec![PlannedImage {
                 state: state.state,
                 config: state.config,
                 base_history: state.base_history,
                 history: state.history,
-                platform: state.platform,
-            },
+                platform: self.options.platform.clone().unwrap_or(state.platform),
+            }],
             epoch: self.epoch,
             stages: self.needed,
             observations: self.observations,
@@ -493,9 +524,10 @@ impl<'a> Lowering<'a> {
         let no_cache = match &self.options.no_cache {
             NoCache::Never => false,
             NoCache::Always => true,
-            NoCache::Stages(names) => {
-                reach::name_of(stage).is_some_and(|name| names.contains(name))
-            }
+            NoCache::Stages(names) => match reach::name_of(stage) {
+                Some(name) => names.contains(name),
+                None => names.contains(&format!("stage-{}", place.stage)),
+            },
         };
         self.steps.push(Step {
             label: self.label(place, text),

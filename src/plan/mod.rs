@@ -13,6 +13,7 @@ mod graph;
 mod history;
 mod instructions;
 mod lower;
+mod merge;
 mod observation;
 mod options;
 mod origin;
@@ -27,6 +28,7 @@ mod step;
 pub use dump::dump;
 pub use graph::{Plan, PlannedHistory, PlannedImage};
 pub use lower::{Lowered, lower};
+pub use merge::merge;
 pub use observation::{Fact, Observation};
 pub use options::{
     Entitlements, MainContext, NamedContext, NoCache, PlanOptions, ResolvedBases, context_name,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::oci::{Digest, Hasher};
 use crate::plan::{
-    CopySource, CopyStep, RunMount, RunStep, StateRef, Step, StepKind, TreeSource, WorkdirStep,
+    CopySource, CopyStep, RunMount, RunStep, Step, StepKind, TreeSource, WorkdirStep,
 };
 
 /// Raised when the same ingredients would mean another result.
@@ -61,10 +61,10 @@ pub(super) fn foreign_sources(step: &Step) -> Vec<(TreeSource, Foreign<'_>)> {
     match &step.kind {
         StepKind::Copy(copy) => {
             let remote = copy.sources.iter().filter_map(|source| match source {
-                CopySource::Remote { from, file } => Some((
-                    TreeSource::State(StateRef::Base(*from)),
-                    Foreign::Path(file.as_deref().unwrap_or("/")),
-                )),
+                CopySource::Remote { from, file } => {
+                    let path = file.as_deref().unwrap_or("/");
+                    Some((from.clone(), Foreign::Path(path)))
+                }
                 CopySource::Path(_) | CopySource::Inline { .. } => None,
             });
             std::iter::once((copy.from.clone(), Foreign::Copy(copy)))
@@ -273,7 +273,7 @@ fn quoted(items: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::oci::Platform;
-    use crate::plan::NetworkMode;
+    use crate::plan::{NetworkMode, StateRef};
     use crate::source::Span;
 
     fn run_step() -> RunStep {

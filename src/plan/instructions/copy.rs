@@ -114,7 +114,8 @@ fn remote(
     let shown = origin.name();
     let build = &lowering.options.build_platform;
     let request = BaseRequest::new(ImageSource::Tree(origin), build, build);
-    let from = lowering.base_id(&request, &shown, word.span);
+    let state = lowering.base_image_state(&request, word.span);
+    let from = TreeSource::State(state);
     Ok(Some((CopySource::Remote { from, file }, shown)))
 }
 
@@ -236,14 +237,15 @@ fn lower(
         sources,
         destination: paths::destination(&state.cwd(), &written),
         chown,
+        // As the reference has it: a linked copy would give the mode to every directory on the way, also to those there.
+        link: spec.link && chmod.is_none(),
         chmod,
-        link: spec.link,
         parents: spec.parents,
         exclude: spec.exclude.iter().map(|word| word.text.clone()).collect(),
         unpack: spec.unpack,
     };
     // A login in a URL is not shown.
-    let fetches = step.sources.iter().any(|source| source.tree().is_some());
+    let fetches = step.sources.iter().any(|source| source.remote().is_some());
     let label = if fetches { &text } else { &instruction.text };
     let step = lowering.step(state, place, label, StepKind::Copy(step));
     state.record(format!("{text} # buildkit"), Some(step));

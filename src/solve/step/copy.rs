@@ -15,7 +15,7 @@ use crate::context::{LookupError, PatternList, Reach};
 use crate::fsio;
 use crate::layer::{self, ContentSource, Entry, EntryKind, Markers, Stack};
 use crate::oci::Digest;
-use crate::plan::{CopySource, CopyStep, StateRef, StepId, TreeSource};
+use crate::plan::{CopySource, CopyStep, StepId};
 
 /// Files that cannot be copied.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,12 @@ pub enum CopyError {
     /// A directory would replace something else, or something else is on the way.
     #[error("cannot copy to non-directory: {}", shown(path))]
     NotADirectory {
+        /// Relative to the root.
+        path: PathBuf,
+    },
+    /// A WORKDIR is something else, or something else is on the way.
+    #[error("mkdir {}: not a directory", shown(path))]
+    WorkdirNotADirectory {
         /// Relative to the root.
         path: PathBuf,
     },
@@ -144,7 +150,7 @@ pub(super) fn execute(
     } else {
         None
     };
-    let exclude = tree::exclude_patterns(copy)?;
+    let exclude = &tree::exclude_patterns(copy)?;
     let mut scratches = Vec::new();
     let mut copying = Copying {
         worker,
@@ -153,21 +159,20 @@ pub(super) fn execute(
         draft: &mut draft,
         destination,
         into,
-        exclude: &exclude,
+        exclude,
     };
     if let Some(tree) = &tree {
-        for selected in tree.select(copy)? {
-            scratches.extend(copying.take(tree, selected, copy.unpack != Some(false))?);
-        }
         if copy.parents {
-            // The destination is there even if no wildcard matched.
-            copying.make_destination(None)?;
+            // The destination is there even if no wildcard matches.
+            copying.make_destination(tree.pivot_mtime(copy))?;
+        }
+        for selected in tree.select(copy, exclude)? {
+            scratches.extend(copying.take(tree, selected, copy.unpack != Some(false))?);
         }
     }
     for source in &copy.sources {
         if let CopySource::Remote { from, file } = source {
-            let state = TreeSource::State(StateRef::Base(*from));
-            let tree = tree::open(worker, &state, inputs)?;
+            let tree = tree::open(worker, from, inputs)?;
             let selected = tree::select_remote(&tree, file.as_deref())?;
             scratches.extend(copying.take(&tree, selected, copy.unpack == Some(true))?);
         }
@@ -317,7 +322,7 @@ impl Copying<'_, '_> {
         let Selected { node, name, reach } = selected;
         if !self.copy.parents && node.entry.is_directory() {
             self.make_destination(Some(node.entry.mtime))?;
-            return self.below(tree, &node, self.destination.clone());
+            return self.below(tree, (&node, &name), self.destination.clone());
         }
         let into = self.into || self.draft.is_directory(&self.destination);
         let path = if into {
@@ -330,13 +335,19 @@ impl Copying<'_, '_> {
             self.put(path.clone(), node.clone())?;
         }
         if directory && reach != Reach::Alone {
-            self.below(tree, &node, path)
+            self.below(tree, (&node, &name), path)
         } else {
             Ok(())
         }
     }
 
-    fn below(&mut self, tree: &Tree<'_>, directory: &Node, to: PathBuf) -> Result<(), StepError> {
+    /// All below a directory; `--exclude` knows the directory by the path that comes with it.
+    fn below(
+        &mut self,
+        tree: &Tree<'_>,
+        directory: (&Node, &Path),
+        to: PathBuf,
+    ) -> Result<(), StepError> {
         let exclude = self.exclude;
         tree.walk(directory, exclude, &mut |below, node| {
             self.put(to.join(below), node)
