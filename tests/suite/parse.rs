@@ -229,4 +229,18 @@ proptest! {
         fuzz::parse(format!("FROM scratch\n{text}").as_bytes());
         fuzz::parse(format!("FROM scratch\nRUN {text}").as_bytes());
     }
+
+    /// One line is read in another way than one that goes on; a continuation with nothing behind it makes no difference.
+    #[test]
+    fn a_line_is_read_as_if_it_were_continued(line in "[A-Za-z<\\[\\]\"'$={}#,é\u{3000}\u{2028}/ \t\r\u{b}-]{0,40}", keyword in "|RUN |ENV a|COPY a |LABEL |ONBUILD |FROM |run\u{3000}") {
+        let text = format!("FROM scratch\n{keyword}{line}");
+        // A comment is not continued.
+        prop_assume!(!keyword.is_empty() || !line.trim_start().starts_with('#'));
+        let parsed = |text: String| {
+            let file = SourceMap::new().add("Dockerfile", text.into_bytes()).unwrap();
+            let parsed = parse(&file);
+            (parsed.dockerfile, parsed.diagnostics)
+        };
+        prop_assert_eq!(parsed(text.clone()), parsed(format!("{text}\\\n")));
+    }
 }
