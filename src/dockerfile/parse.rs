@@ -1,6 +1,6 @@
 //! A whole file: its statements one after the other, put together to stages. Goes on after a mistake.
 
-use super::ast::{Dockerfile, Instruction, InstructionKind, Stage};
+use super::ast::{Dockerfile, Instruction, InstructionKind, Stage, StageNames};
 use super::directive::{self, Directives};
 use super::instruction::{self, Lowered, Outcome};
 use super::keyword::Keyword;
@@ -272,6 +272,7 @@ impl Assembly {
             directives,
             escape,
             global_args: self.global_args,
+            names: StageNames::of(&self.stages),
             stages: self.stages,
         });
         Parsed {

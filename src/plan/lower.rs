@@ -97,7 +97,12 @@ pub(super) struct Lowering<'a> {
     pub(super) missing: BTreeMap<BaseRequest, Span>,
     pub(super) bases: Vec<BaseRequest>,
     pub(super) steps: Vec<Step>,
+    /// What stages that are made start from. Kept until the last of them has begun.
     pub(super) finished: Vec<Option<StageState>>,
+    /// How many stages are still to begin from each stage.
+    pub(super) derivations: Vec<usize>,
+    /// The file systems of stages that are made.
+    states: Vec<Option<StateRef>>,
 }
 
 impl<'a> Lowering<'a> {
@@ -139,6 +144,8 @@ impl<'a> Lowering<'a> {
             bases: Vec::new(),
             steps: Vec::new(),
             finished: vec![None; count],
+            derivations: vec![0; count],
+            states: vec![None; count],
         };
         for index in 0..count {
             let line = lowering.read_from_line(index)?;
@@ -372,9 +379,19 @@ impl<'a> Lowering<'a> {
     fn stages(mut self) -> Result<Lowered, Vec<Diagnostic>> {
         let mut failures = Vec::new();
         epoch::settle(&mut self).map_err(|failure| vec![*failure])?;
+        for &index in &self.needed {
+            if let Named::Stage(base) = self.lines[index].named {
+                self.derivations[base] += 1;
+            }
+        }
         for index in self.needed.clone() {
             match self.stage(index) {
-                Ok(state) => self.finished[index] = Some(state),
+                Ok(state) => {
+                    self.states[index] = Some(state.state);
+                    if self.derivations[index] > 0 || index == self.target {
+                        self.finished[index] = Some(state);
+                    }
+                }
                 Err(failure) => failures.push(*failure),
             }
             if !failures.is_empty() && index == self.target {
@@ -392,6 +409,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn plan(self, mut state: StageState) -> Plan {
+        state.write_env();
         for (key, value) in &self.options.labels {
             state
                 .config
@@ -471,7 +489,7 @@ impl<'a> Lowering<'a> {
 
     /// The state of a stage above.
     pub(super) fn finished_state(&self, stage: usize) -> Option<StateRef> {
-        self.finished[stage].as_ref().map(|state| state.state)
+        self.states[stage]
     }
 
     /// Adds a step on top of a stage's state.

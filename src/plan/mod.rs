@@ -22,6 +22,7 @@ mod reach;
 mod signals;
 mod stage;
 mod step;
+mod variables;
 
 pub use dump::dump;
 pub use graph::{Plan, PlannedHistory, PlannedImage};

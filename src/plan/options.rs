@@ -39,6 +39,7 @@ impl PlanOptions {
     pub fn new(build_platform: Platform) -> Self {
         Self {
             target: None,
+            all_stages: false,
             build_args: BTreeMap::new(),
             labels: Vec::new(),
             platform: None,

@@ -61,7 +61,12 @@ mod tests {
         variables.set("c", "5");
         assert_eq!(variables.get("a").map(String::as_str), Some("4"));
         assert_eq!(variables.get("d"), None);
-        let all = [pair("a", "4"), pair("b", "2"), pair("a", "3"), pair("c", "5")];
+        let all = [
+            pair("a", "4"),
+            pair("b", "2"),
+            pair("a", "3"),
+            pair("c", "5"),
+        ];
         assert_eq!(**variables.pairs(), all);
         assert_eq!(before.get("a").map(String::as_str), Some("1"));
         assert_eq!(before.pairs().len(), 3);
