@@ -123,6 +123,7 @@ fn nested(depth: usize) -> String {
 
 type Case = (&'static str, Then, fn() -> String);
 
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn cases() -> Vec<Case> {
     use Then::{Nothing, Plan};
     vec![

@@ -3,6 +3,7 @@
 //! read → parse → plan, resolving bases until nothing is missing → check → solve → assemble → name → export
 
 mod error;
+mod mentions;
 mod output;
 mod request;
 mod resolve;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 pub use error::{BuildError, Category, ResolveError};
+pub use mentions::{Mentions, mentions};
 pub use output::save;
 pub use request::{ContextSource, DockerfileSource, PlanRequest, Request, SourceRequest};
 pub use resolve::{ImageResolver, Resolver};

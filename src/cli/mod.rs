@@ -42,6 +42,7 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
     let root = settings::root(cli.global.root, environment);
     match cli.command {
         Command::Build(args) => commands::build::run(*args, root, environment),
+        Command::Context(args) => commands::context::run(&args, environment),
         Command::Images(args) => commands::images::list(&args, &root, environment),
         Command::Rmi(args) => commands::images::remove(&args, &root, environment),
         Command::Save(args) => commands::save::run(&args, root, environment),

@@ -155,6 +155,18 @@ impl<'a> Lowering<'a> {
         Ok(lowering)
     }
 
+    /// What a name that nobody declares, in the word of a `FROM` line, was probably meant to be.
+    fn similar_argument(&self, word: Span) -> String {
+        let similar = |observation: &Observation| match &observation.fact {
+            Fact::UndeclaredFromArgument { similar, .. } if observation.span == word => {
+                similar.clone()
+            }
+            _ => None,
+        };
+        let found = self.observations.iter().rev().find_map(similar);
+        found.map_or_else(String::new, |name| format!(" (did you mean {name}?)"))
+    }
+
     fn read_from_line(&mut self, index: usize) -> Result<FromLine, Failure> {
         let from = &self.dockerfile.stages[index].from.kind;
         let name = self.expand_from(&from.image)?;
@@ -167,7 +179,11 @@ impl<'a> Lowering<'a> {
             Some(word) => {
                 let text = self.expand_from(word)?;
                 if text.is_empty() {
-                    let message = format!("empty platform value from expression {}", word.text);
+                    let similar = self.similar_argument(word.span);
+                    let message = format!(
+                        "empty platform value from expression {}{similar}",
+                        word.text
+                    );
                     return Err(fail("platform", word.span, message));
                 }
                 text.parse().map_err(|error: crate::oci::PlatformError| {

@@ -6,6 +6,7 @@
 //! and tail length are given.
 
 mod console;
+mod context_view;
 mod events_json;
 mod image_id;
 mod lines;
@@ -21,6 +22,7 @@ mod text;
 mod units;
 
 pub use console::{Console, ConsoleError, stderr_is_terminal, stdin, stdout, stdout_is_terminal};
+pub use context_view::ContextView;
 pub use mode::{Mode, ModeError};
 pub use screen::{Clock, Screen, Size, monotonic_clock, stderr_size};
 pub use step_log::{FailedStep, StepLog};

@@ -4,10 +4,12 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod context;
 mod fetch;
 mod parse;
 mod plan;
 mod registry;
 #[path = "../support/mod.rs"]
 mod support;
+mod texts;
 mod tidy;

@@ -2,6 +2,7 @@
 
 pub(super) mod build;
 pub(super) mod completions;
+pub(super) mod context;
 pub(super) mod images;
 pub(super) mod save;
 

@@ -71,7 +71,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "export",
         ],
     ),
-    ("ui", &["source", "oci", "lint", "solve", "build"]),
+    (
+        "ui",
+        &["source", "oci", "context", "lint", "solve", "build"],
+    ),
     (
         "cli",
         &[
