@@ -5,6 +5,7 @@
 mod check;
 mod error;
 mod fix;
+mod mentions;
 mod output;
 mod platforms;
 mod request;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 pub use check::{Checked, MissingBase, MissingBases, check, outline, targets};
 pub use error::{BuildError, Category, ResolveError};
 pub use fix::{Fixed, FixedFinding, Refusal, fix};
+pub use mentions::{Mentions, mentions};
 pub use output::save;
 pub use request::{ContextSource, DockerfileSource, PlanRequest, Request, SourceRequest};
 pub use resolve::{ImageResolver, Resolver};

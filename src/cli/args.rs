@@ -44,6 +44,8 @@ pub(super) enum Command {
     Build(Box<BuildArgs>),
     /// Look for doubtful things in a Dockerfile, and mend some of them
     Check(Box<CheckArgs>),
+    /// Show what goes into a build context, what stays out, and by which rule
+    Context(ContextArgs),
     /// List the images in the local store
     Images(ImagesArgs),
     /// Write an image of the local store to a file, or push it
@@ -266,6 +268,26 @@ impl CheckArgs {
             ..BuildArgs::default()
         }
     }
+}
+
+/// Flags of `builder context`.
+#[derive(Debug, Args)]
+pub(super) struct ContextArgs {
+    /// Build context: a folder
+    #[arg(value_name = "CONTEXT", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(super) context: PathBuf,
+    /// Dockerfile, whose own ignore file goes before the context's [default: CONTEXT/Dockerfile]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) file: Option<PathBuf>,
+    /// Another context, repeatable: NAME=DIR
+    #[arg(long, value_name = "NAME=DIR")]
+    pub(super) build_context: Vec<String>,
+    /// List every entry with the rule that decided about it
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Print one JSON object a context
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Flags of `builder images`.

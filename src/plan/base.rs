@@ -23,7 +23,14 @@ impl Lowering<'_> {
                     "its base stage has errors",
                 )
             };
-            return Ok(self.finished[base].as_ref().ok_or_else(missing)?.derived());
+            self.derivations[base] = self.derivations[base].saturating_sub(1);
+            let finished = &mut self.finished[base];
+            let state = if self.derivations[base] == 0 {
+                finished.take()
+            } else {
+                finished.clone()
+            };
+            return Ok(state.ok_or_else(missing)?.derived());
         }
         let request = self.base_request(index)?;
         let tree = match (&request, &line.named) {

@@ -67,7 +67,7 @@ fn dump_run(out: &mut String, run: &RunStep) {
         run.user,
         run.network.word()
     );
-    for (name, value) in &run.env {
+    for (name, value) in run.env.iter() {
         _ = writeln!(out, "  env {name}={value:?}");
     }
     for mount in &run.mounts {

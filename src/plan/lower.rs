@@ -100,7 +100,10 @@ pub(super) struct Lowering<'a> {
     pub(super) missing: BTreeMap<BaseRequest, Span>,
     pub(super) bases: Vec<BaseRequest>,
     pub(super) steps: Vec<Step>,
+    /// What stages that are made start from. Kept until the last of them has begun.
     pub(super) finished: Vec<Option<StageState>>,
+    /// How many stages are still to begin from each stage.
+    pub(super) derivations: Vec<usize>,
     /// The file system at the end of each finished stage.
     states: BTreeMap<usize, StateRef>,
 }
@@ -144,6 +147,7 @@ impl<'a> Lowering<'a> {
             bases: Vec::new(),
             steps: Vec::new(),
             finished: vec![None; count],
+            derivations: vec![0; count],
             states: BTreeMap::new(),
         };
         for index in 0..count {
@@ -152,6 +156,18 @@ impl<'a> Lowering<'a> {
         }
         lowering.notice_default_base_names();
         Ok(lowering)
+    }
+
+    /// What a name that nobody declares, in the word of a `FROM` line, was probably meant to be.
+    fn similar_argument(&self, word: Span) -> String {
+        let similar = |observation: &Observation| match &observation.fact {
+            Fact::UndeclaredFromArgument { similar, .. } if observation.span == word => {
+                similar.clone()
+            }
+            _ => None,
+        };
+        let found = self.observations.iter().rev().find_map(similar);
+        found.map_or_else(String::new, |name| format!(" (did you mean {name}?)"))
     }
 
     fn read_from_line(&mut self, index: usize) -> Result<FromLine, Failure> {
@@ -165,7 +181,11 @@ impl<'a> Lowering<'a> {
             Some(word) => {
                 let text = self.expand_from(word)?;
                 if text.is_empty() {
-                    let message = format!("empty platform value from expression {}", word.text);
+                    let similar = self.similar_argument(word.span);
+                    let message = format!(
+                        "empty platform value from expression {}{similar}",
+                        word.text
+                    );
                     return Err(fail("platform", word.span, message));
                 }
                 let parsed = text.parse().map_err(|error: crate::oci::PlatformError| {
@@ -406,11 +426,18 @@ impl<'a> Lowering<'a> {
     fn stages(mut self) -> Result<Lowered, Vec<Diagnostic>> {
         let mut failures = Vec::new();
         epoch::settle(&mut self).map_err(|failure| vec![*failure])?;
+        for &index in &self.needed {
+            if let Named::Stage(base) = self.lines[index].named {
+                self.derivations[base] += 1;
+            }
+        }
         for index in self.needed.clone() {
             match self.stage(index) {
                 Ok(state) => {
                     self.states.insert(index, state.state);
-                    self.finished[index] = Some(state);
+                    if self.derivations[index] > 0 || index == self.target {
+                        self.finished[index] = Some(state);
+                    }
                 }
                 Err(failure) => failures.push(*failure),
             }
@@ -429,6 +456,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn plan(self, mut state: StageState) -> Plan {
+        state.write_env();
         for (key, value) in &self.options.labels {
             state
                 .config
@@ -509,7 +537,7 @@ impl<'a> Lowering<'a> {
 
     /// The state of a stage above.
     pub(super) fn finished_state(&self, stage: usize) -> Option<StateRef> {
-        self.finished[stage].as_ref().map(|state| state.state)
+        self.states.get(&stage).copied()
     }
 
     /// Adds a step on top of a stage's state.

@@ -5,6 +5,7 @@
 //! every history text is final here; only what layers contain is left to the solver.
 
 mod base;
+mod chmod;
 mod dump;
 mod epoch;
 mod frontend;
@@ -24,7 +25,9 @@ mod reach;
 mod signals;
 mod stage;
 mod step;
+mod variables;
 
+pub use chmod::FileMode;
 pub use dump::dump;
 pub use graph::{Plan, PlannedHistory, PlannedImage};
 pub use lower::{Lowered, lower};

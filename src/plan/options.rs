@@ -33,6 +33,26 @@ pub struct PlanOptions {
     pub entitlements: Entitlements,
 }
 
+impl PlanOptions {
+    /// No wishes at all.
+    #[must_use]
+    pub fn new(build_platform: Platform) -> Self {
+        Self {
+            target: None,
+            all_stages: false,
+            build_args: BTreeMap::new(),
+            labels: Vec::new(),
+            platform: None,
+            build_platform,
+            context: MainContext::default(),
+            contexts: BTreeMap::new(),
+            network: NetworkMode::Default,
+            no_cache: NoCache::Never,
+            entitlements: Entitlements::default(),
+        }
+    }
+}
+
 /// The main build context.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum MainContext {

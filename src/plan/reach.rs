@@ -27,10 +27,7 @@ pub(super) fn target(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<u
         return Ok(last);
     };
     let lower = wanted.to_lowercase();
-    let by_name = dockerfile
-        .stages
-        .iter()
-        .rposition(|stage| name_of(stage) == Some(&lower));
+    let by_name = dockerfile.last_named(&lower, dockerfile.stages.len());
     let by_index = || wanted.parse::<usize>().ok().filter(|index| *index <= last);
     by_name.or_else(by_index).ok_or_else(|| {
         let names = dockerfile.stages.iter().filter_map(name_of);
@@ -67,10 +64,7 @@ pub(super) fn base(
         return in_place(dockerfile, options, stage, context, span);
     }
     let lower = name.to_lowercase();
-    match dockerfile.stages[..stage]
-        .iter()
-        .rposition(|stage| name_of(stage) == Some(&lower))
-    {
+    match dockerfile.last_named(&lower, stage) {
         Some(found) => Ok(Named::Stage(found)),
         None => Ok(Named::Image),
     }
@@ -78,6 +72,9 @@ pub(super) fn base(
 
 /// The named context of a name: the one for the platform, else the one for all.
 fn context(options: &PlanOptions, name: &str, platform: &Platform) -> Option<String> {
+    if options.contexts.is_empty() {
+        return None;
+    }
     let name = context_name(name);
     let for_platform = format!("{name}::{platform}");
     [for_platform, name.clone()]
@@ -126,14 +123,9 @@ pub(super) fn reference(
     }
     let lower = name.to_lowercase();
     let stages = &dockerfile.stages;
-    let mut found = stages[..stage]
-        .iter()
-        .rposition(|stage| name_of(stage) == Some(&lower));
-    found = found.or_else(|| {
-        stages
-            .iter()
-            .position(|stage| name_of(stage) == Some(&lower))
-    });
+    let mut found = dockerfile
+        .last_named(&lower, stage)
+        .or_else(|| dockerfile.first_named(&lower));
     if found.is_none()
         && mount_target.is_none()
         && let Ok(index) = name.parse::<usize>()

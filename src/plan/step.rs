@@ -1,6 +1,7 @@
 //! The nodes of the instruction graph: what each step does, as plain data.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::origin::Origin;
 use crate::oci::{Digest, Platform, Reference};
@@ -99,7 +100,7 @@ pub struct RunStep {
     /// Program and arguments, shell included.
     pub argv: Vec<String>,
     /// Environment in order, PATH included.
-    pub env: Vec<(String, String)>,
+    pub env: Arc<Vec<(String, String)>>,
     /// Proxy variables: visible to the command, in no key and no history.
     pub proxy_env: Vec<(String, String)>,
     /// Absolute working directory.

@@ -5,6 +5,7 @@
 )]
 
 mod checks;
+mod context;
 mod fetch;
 mod fixes;
 mod parse;
@@ -12,4 +13,5 @@ mod plan;
 mod registry;
 #[path = "../support/mod.rs"]
 mod support;
+mod texts;
 mod tidy;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::error::StepError;
-use super::chmod::Mode;
 use super::draft::Draft;
 use super::tree::{self, Content, Node, Selected, Tree};
 use super::user::Accounts;
@@ -15,7 +14,7 @@ use crate::context::{LookupError, PatternList, Reach};
 use crate::fsio;
 use crate::layer::{self, ContentSource, Entry, EntryKind, Markers, Stack};
 use crate::oci::Digest;
-use crate::plan::{CopySource, CopyStep, StepId};
+use crate::plan::{CopySource, CopyStep, FileMode, StepId};
 
 /// Files that cannot be copied.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +103,7 @@ fn shown(path: &Path) -> String {
 /// What a copy does to everything it copies.
 struct Changes {
     owner: Option<(u32, u32)>,
-    mode: Option<Mode>,
+    mode: Option<FileMode>,
     mtime: i64,
 }
 
@@ -133,7 +132,11 @@ pub(super) fn execute(
     } else {
         worker.layers.stack(&inputs.below)?
     };
-    let directory_mode = changes.mode.as_ref().and_then(Mode::fixed).unwrap_or(0o755);
+    let directory_mode = changes
+        .mode
+        .as_ref()
+        .and_then(FileMode::fixed)
+        .unwrap_or(0o755);
     let mut draft = Draft::new(
         &below,
         changes.mtime,
@@ -197,7 +200,7 @@ fn changes(worker: &Worker<'_>, copy: &CopyStep, inputs: &Inputs) -> Result<Chan
         None => None,
     };
     let mode = match &copy.chmod {
-        Some(text) => Some(Mode::parse(text).ok_or_else(|| CopyError::Chmod(text.clone()))?),
+        Some(text) => Some(FileMode::parse(text).ok_or_else(|| CopyError::Chmod(text.clone()))?),
         None => None,
     };
     Ok(Changes {
