@@ -25,8 +25,8 @@ use crate::layer::Privileges;
 use crate::lint;
 use crate::oci::{Digest, Platform};
 use crate::plan::{
-    self, BaseRequest, ImageSource, Lowered, NamedContext, Plan, PlanOptions, ResolvedBases,
-    RunMount, StepKind, TreeSource,
+    self, BaseRequest, ImageSource, Lowered, NamedContext, Observation, Plan, PlanOptions,
+    ResolvedBases, RunMount, StepKind, TreeSource,
 };
 use crate::sandbox::{Cancel, StepRunner};
 use crate::solve::{
@@ -126,15 +126,19 @@ pub fn build(
     }
     let mut vertices = Vertices::new(sink);
     let (dockerfile, dockerfile_path, remarks) = read_dockerfile(request, sources, &mut vertices)?;
-    let (plan, bases) = make_plan(request, tools, &dockerfile, sources, &mut vertices)?;
-    check(
+    let planned = make_plan(request, tools, &dockerfile, sources, &mut vertices);
+    let violated = check(
         request,
         &dockerfile,
         &dockerfile_path,
         &remarks,
-        &plan,
+        &planned,
         sources,
     )?;
+    let Planned { plan, bases } = planned.map_err(|unplanned| unplanned.error)?;
+    if !violated.is_empty() {
+        return Err(BuildError::Check(violated));
+    }
     let environment = environment(request, tools, &plan, bases, &dockerfile_path)?;
     let first = vertices.next;
     vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
@@ -158,17 +162,22 @@ pub fn build(
     })
 }
 
-/// Applies the build checks. What they find is in `sources` afterwards, whatever becomes of the build.
+/// Applies the build checks, as far as planning came. What they find is in `sources` afterwards,
+/// whatever becomes of the build. Gives the rules that fail it.
 fn check(
     request: &Request,
     dockerfile: &Dockerfile,
     dockerfile_path: &Path,
     remarks: &[Diagnostic],
-    plan: &Plan,
+    planned: &Result<Planned, Unplanned>,
     sources: &mut Sources,
-) -> Result<(), BuildError> {
+) -> Result<Vec<&'static str>, BuildError> {
     let control = lint::control(dockerfile, &request.plan.build_args)?;
-    let context = if contexts_used(plan).0 {
+    let (plan, observations) = match planned {
+        Ok(Planned { plan, .. }) => (Some(plan), &plan.observations),
+        Err(unplanned) => (None, &unplanned.observations),
+    };
+    let context = if plan.is_some_and(|plan| contexts_used(plan).0) {
         let root = &request.source.context;
         let ignore = IgnoreFile::read(root, Some(dockerfile_path))?;
         Some(LocalContext::open(root, ignore)?)
@@ -179,16 +188,13 @@ fn check(
         dockerfile,
         sources: &sources.map,
         remarks,
-        plan: Some(plan),
+        observations,
+        plan,
         context: context.as_ref(),
     };
     let findings = lint::check(&subject, &control);
     sources.warnings = findings.warnings;
-    if findings.violated.is_empty() {
-        Ok(())
-    } else {
-        Err(BuildError::Check(findings.violated))
-    }
+    Ok(findings.violated)
 }
 
 /// Only plans: for `--print plan`.
@@ -203,7 +209,8 @@ pub fn plan_only(
 ) -> Result<Plan, BuildError> {
     let mut vertices = Vertices::new(sink);
     let (dockerfile, ..) = read_dockerfile(request, sources, &mut vertices)?;
-    Ok(make_plan(request, tools, &dockerfile, sources, &mut vertices)?.0)
+    let planned = make_plan(request, tools, &dockerfile, sources, &mut vertices);
+    Ok(planned.map_err(|unplanned| unplanned.error)?.plan)
 }
 
 /// `-f`, else `Dockerfile`, else `dockerfile`, in the context.
@@ -250,22 +257,41 @@ fn read_dockerfile(
     }
 }
 
+/// A plan and the images that it starts from.
+struct Planned {
+    plan: Plan,
+    bases: ResolvedBases,
+}
+
+/// Why there is no plan, and what was noticed on the way.
+struct Unplanned {
+    error: BuildError,
+    observations: Vec<Observation>,
+}
+
 fn make_plan(
     request: &Request,
     tools: &Tools<'_>,
     dockerfile: &Dockerfile,
     sources: &mut Sources,
     vertices: &mut Vertices<'_>,
-) -> Result<(Plan, ResolvedBases), BuildError> {
+) -> Result<Planned, Unplanned> {
     let options = plan_options(request);
-    let mut resolved = ResolvedBases::new();
+    let mut bases = ResolvedBases::new();
     loop {
-        match plan::lower(dockerfile, &mut sources.map, &options, &resolved)
-            .map_err(BuildError::Dockerfile)?
-        {
-            Lowered::Plan(plan) => return Ok((*plan, resolved)),
-            Lowered::Needs(needs) => resolve_all(tools, &needs, &mut resolved, vertices)?,
-        }
+        let error = match plan::lower(dockerfile, &mut sources.map, &options, &bases) {
+            Ok(Lowered::Plan(plan)) => return Ok(Planned { plan: *plan, bases }),
+            Ok(Lowered::Needs(needs)) => match resolve_all(tools, &needs, &mut bases, vertices) {
+                Ok(()) => continue,
+                Err(error) => error,
+            },
+            Err(diagnostics) => BuildError::Dockerfile(diagnostics),
+        };
+        let observations = plan::observe(dockerfile, &mut sources.map, &options, &bases);
+        return Err(Unplanned {
+            error,
+            observations,
+        });
     }
 }
 

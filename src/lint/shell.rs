@@ -215,7 +215,7 @@ impl Reader<'_> {
         };
         if self.delimiter_follows {
             self.heredocs.push(word);
-        } else if !self.skip_word && !(self.words.is_empty() && COMPOUND.contains(&word.as_str())) {
+        } else if !(self.skip_word || self.words.is_empty() && COMPOUND.contains(&word.as_str())) {
             self.words.push(word);
         }
         (self.skip_word, self.delimiter_follows) = (false, false);

@@ -37,18 +37,33 @@ pub fn lower(
 ) -> Result<Lowered, Vec<Diagnostic>> {
     let mut lowering =
         Lowering::new(dockerfile, sources, options, resolved).map_err(|failure| vec![*failure])?;
-    lowering.reach().map_err(|failure| vec![*failure])?;
-    let unresolved = lowering
-        .requests
-        .iter()
-        .filter(|(request, _)| !resolved.contains_key(request));
-    let missing: Vec<(BaseRequest, Span)> = unresolved
-        .map(|(request, span)| (request.clone(), *span))
-        .collect();
-    if !missing.is_empty() {
-        return Ok(Lowered::Needs(missing));
-    }
-    lowering.stages().map(|plan| Lowered::Plan(Box::new(plan)))
+    Ok(match lowering.run()? {
+        Progress::Missing(missing) => Lowered::Needs(missing),
+        Progress::Done(state) => Lowered::Plan(Box::new(lowering.plan(*state))),
+    })
+}
+
+/// What is noticed of a file that cannot be planned, up to where it fails. What is wrong with it, [`lower`] says.
+#[must_use]
+pub fn observe(
+    dockerfile: &Dockerfile,
+    sources: &mut SourceMap,
+    options: &PlanOptions,
+    resolved: &ResolvedBases,
+) -> Vec<Observation> {
+    let Ok(mut lowering) = Lowering::new(dockerfile, sources, options, resolved) else {
+        return Vec::new();
+    };
+    let _told_before = lowering.run();
+    lowering.observations
+}
+
+/// How far planning came.
+enum Progress {
+    /// These images have to be resolved first.
+    Missing(Vec<(BaseRequest, Span)>),
+    /// To the end; this is the target.
+    Done(Box<StageState>),
 }
 
 /// The `FROM` line of a stage, expanded.
@@ -121,7 +136,7 @@ impl<'a> Lowering<'a> {
         } else {
             BTreeSet::from([target])
         };
-        let mut lowering = Self {
+        Ok(Self {
             dockerfile,
             options,
             globals,
@@ -137,13 +152,27 @@ impl<'a> Lowering<'a> {
             bases: Vec::new(),
             steps: Vec::new(),
             finished: vec![None; count],
-        };
-        for index in 0..count {
-            let line = lowering.read_from_line(index)?;
-            lowering.lines.push(line);
+        })
+    }
+
+    fn run(&mut self) -> Result<Progress, Vec<Diagnostic>> {
+        self.notice_default_base_names();
+        for index in 0..self.dockerfile.stages.len() {
+            let line = self.read_from_line(index).map_err(|f| vec![*f])?;
+            self.lines.push(line);
         }
-        lowering.notice_default_base_names();
-        Ok(lowering)
+        self.reach().map_err(|failure| vec![*failure])?;
+        let resolved = self.resolved;
+        let requests = self.requests.iter();
+        let missing: Vec<(BaseRequest, Span)> = requests
+            .filter(|(request, _)| !resolved.contains_key(request))
+            .map(|(request, span)| (request.clone(), *span))
+            .collect();
+        if missing.is_empty() {
+            self.stages().map(|target| Progress::Done(Box::new(target)))
+        } else {
+            Ok(Progress::Missing(missing))
+        }
     }
 
     fn read_from_line(&mut self, index: usize) -> Result<FromLine, Failure> {
@@ -369,7 +398,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Second pass: every needed stage in the order of the file.
-    fn stages(mut self) -> Result<Plan, Vec<Diagnostic>> {
+    fn stages(&mut self) -> Result<StageState, Vec<Diagnostic>> {
         let mut failures = Vec::new();
         for index in self.needed.clone() {
             match self.stage(index) {
@@ -382,7 +411,7 @@ impl<'a> Lowering<'a> {
         }
         let target = self.finished[self.target].take();
         match target {
-            Some(state) if failures.is_empty() => Ok(self.plan(state)),
+            Some(state) if failures.is_empty() => Ok(state),
             _ => Err(failures),
         }
     }

@@ -24,7 +24,7 @@ mod step;
 
 pub use dump::dump;
 pub use graph::{Plan, PlannedHistory, PlannedImage};
-pub use lower::{Lowered, lower};
+pub use lower::{Lowered, lower, observe};
 pub use observation::{Fact, Observation};
 pub use options::{Entitlements, NamedContext, NoCache, PlanOptions, ResolvedBases, context_name};
 pub use step::{
