@@ -25,6 +25,7 @@
 //! - [`plan`]: syntax tree to instruction graph, with the image's final config and history
 //! - [`lint`]: build checks: doubts about a Dockerfile that builds
 //! - [`registry`]: client of registries: resolve, pull, push
+//! - [`fetch`]: URLs, Git repositories and archives to layers that can be copied from
 //! - [`solve`]: graph to layers: keys, look-up, scheduling, the work of each kind of step
 //! - [`context`]: folders to copy from, their ignore rules, digests and stat index
 //! - [`snapshot`]: the directories that a step writes to
@@ -67,6 +68,7 @@ pub mod cli;
 pub mod context;
 pub mod dockerfile;
 pub mod export;
+pub mod fetch;
 pub mod fsio;
 pub mod image;
 pub mod layer;

@@ -3,11 +3,12 @@
 use crate::context::{ContextError, IgnoreError};
 use crate::dockerfile::directive::CheckOptionsError;
 use crate::export::ExportError;
+use crate::fetch::FetchError;
 use crate::fsio;
 use crate::image::LayoutError;
 use crate::plan::BaseRequest;
 use crate::registry::RegistryError;
-use crate::solve::{SolveError, StepError};
+use crate::solve::{LayerError, SolveError, StepError};
 use crate::source::{Diagnostic, SourceError, Span};
 use crate::store::StoreError;
 
@@ -48,7 +49,32 @@ pub enum BuildError {
     /// The ignore file cannot be used.
     #[error(transparent)]
     Ignore(#[from] IgnoreError),
-    /// A base image cannot be had.
+    /// The main context cannot be had.
+    #[error("unable to prepare context: {source}")]
+    ContextSource {
+        /// As it may be shown.
+        name: String,
+        /// Why.
+        source: ResolveError,
+    },
+    /// A file of a context that is no folder cannot be read.
+    #[error("cannot read the context: {0}")]
+    ContextFile(#[source] LayerError),
+    /// Standard input cannot be read as an archive.
+    #[error("cannot read standard input: {0}")]
+    StandardInput(#[source] Box<crate::layer::Error>),
+    /// Text on standard input, and `-f`.
+    #[error("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")]
+    AmbiguousDockerfile,
+    /// A Dockerfile of a size that none has.
+    #[error("the Dockerfile `{name}` is larger than {limit} bytes")]
+    LargeDockerfile {
+        /// As it may be shown.
+        name: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// A base image or tree cannot be had.
     #[error("{source}")]
     Base {
         /// The image as asked for.
@@ -92,6 +118,9 @@ pub enum ResolveError {
     /// From a registry.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// From a URL, a repository or an archive.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// From the local store.
     #[error("the image in the local store is damaged: {0}")]
     Store(String),
@@ -109,6 +138,7 @@ impl BuildError {
             Self::Solve(error) if error.source.is_environment() => Category::Environment,
             Self::ReadDockerfile(error) if error.is_permission() => Category::Environment,
             Self::ReadDockerfile(_)
+            | Self::LargeDockerfile { .. }
             | Self::Text(_)
             | Self::Dockerfile(_)
             | Self::Check(_)
@@ -118,8 +148,21 @@ impl BuildError {
                 ContextError::RootNotFound { .. } | ContextError::RootNotDirectory { .. },
             )
             | Self::Export(ExportError::IsFolder(_) | ExportError::NotALayout(_))
+            | Self::AmbiguousDockerfile
             | Self::CheckOptions(_)
             | Self::NoImage(_) => Category::Usage,
+            Self::Base {
+                source: ResolveError::Fetch(error),
+                ..
+            }
+            | Self::ContextSource {
+                source: ResolveError::Fetch(error),
+                ..
+            } => match error {
+                FetchError::Cancelled => Category::Interrupted,
+                error if error.is_authors() => Category::Build,
+                _ => Category::Environment,
+            },
             Self::Base {
                 source: ResolveError::Registry(error),
                 ..
@@ -129,6 +172,9 @@ impl BuildError {
                 ..
             } => Category::Build,
             Self::Context(_)
+            | Self::ContextSource { .. }
+            | Self::ContextFile(_)
+            | Self::StandardInput(_)
             | Self::Base { .. }
             | Self::Export(_)
             | Self::Store(_)
@@ -165,6 +211,14 @@ impl BuildError {
             Self::ReadDockerfile(error) if error.is_not_found() => {
                 vec!["name another file with `-f FILE`".to_owned()]
             }
+            Self::Base {
+                source: ResolveError::Fetch(error),
+                ..
+            }
+            | Self::ContextSource {
+                source: ResolveError::Fetch(error),
+                ..
+            } => error.hint().into_iter().collect(),
             Self::Base {
                 source: ResolveError::Registry(error),
                 name,
@@ -252,6 +306,7 @@ fn similar_image(name: &str) -> Option<String> {
 pub(super) fn image_name(request: &BaseRequest) -> String {
     match &request.source {
         crate::plan::ImageSource::Reference(reference) => reference.familiar(),
+        crate::plan::ImageSource::Tree(origin) => origin.name(),
         crate::plan::ImageSource::Layout { path, .. } => format!("oci-layout://{}", path.display()),
     }
 }

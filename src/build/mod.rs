@@ -6,19 +6,19 @@ mod error;
 mod output;
 mod request;
 mod resolve;
+mod source;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 pub use error::{BuildError, Category, ResolveError};
 pub use output::save;
-pub use request::{ContextSource, PlanRequest, Request, SourceRequest};
+pub use request::{ContextSource, DockerfileSource, PlanRequest, Request, SourceRequest};
 pub use resolve::{ImageResolver, Resolver};
 
 use crate::context::{IgnoreFile, LocalContext};
-use crate::dockerfile::{self, Dockerfile};
 use crate::fsio;
 use crate::image::{Assembly, HistoryStep, assemble};
 use crate::layer::Privileges;
@@ -34,6 +34,7 @@ use crate::solve::{
 };
 use crate::source::{Diagnostic, SourceMap};
 use crate::store::Store;
+use source::Start;
 
 /// What a build works with besides its request.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub struct Tools<'a> {
     pub runner: &'a dyn StepRunner,
     /// The user's wish to stop.
     pub cancel: Cancel,
+    /// Where a context or Dockerfile called `-` comes from.
+    pub stdin: fn() -> Box<dyn std::io::Read + Send>,
     /// Where artefacts without a destination go.
     pub stdout: fn() -> Box<dyn std::io::Write + Send>,
 }
@@ -89,13 +92,25 @@ impl<'s> Vertices<'s> {
         name: String,
         work: impl FnOnce(&mut dyn EventSink, VertexId) -> Result<T, BuildError>,
     ) -> Result<T, BuildError> {
+        let id = self.begin(name);
+        let started = Instant::now();
+        let result = work(self.sink, id);
+        self.end(id, &result, started.elapsed());
+        result
+    }
+
+    /// Begins a piece of work that is done elsewhere.
+    fn begin(&mut self, name: String) -> VertexId {
         let id = VertexId(self.next);
         self.next += 1;
         self.sink.emit(BuildEvent::Started { id, name });
-        let started = Instant::now();
-        let result = work(self.sink, id);
-        let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.sink.emit(match &result {
+        id
+    }
+
+    /// Ends a piece of work that took so long.
+    fn end<T>(&mut self, id: VertexId, result: &Result<T, BuildError>, took: Duration) {
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.sink.emit(match result {
             Ok(_) => BuildEvent::Finished {
                 id,
                 outcome: Outcome::Done,
@@ -107,7 +122,6 @@ impl<'s> Vertices<'s> {
                 millis,
             },
         });
-        result
     }
 }
 
@@ -125,21 +139,14 @@ pub fn build(
         fsio::remove_file_if_there(path)?;
     }
     let mut vertices = Vertices::new(sink);
-    let (dockerfile, dockerfile_path, remarks) = read_dockerfile(request, sources, &mut vertices)?;
-    let planned = make_plan(request, tools, &dockerfile, sources, &mut vertices);
-    let violated = check(
-        request,
-        &dockerfile,
-        &dockerfile_path,
-        &remarks,
-        &planned,
-        sources,
-    )?;
+    let start = source::open(request, tools, sources, &mut vertices)?;
+    let planned = make_plan(request, tools, &start, sources, &mut vertices);
+    let violated = check(request, &start, &planned, sources)?;
     let Planned { plan, bases } = planned.map_err(|unplanned| unplanned.error)?;
     if !violated.is_empty() {
         return Err(BuildError::Check(violated));
     }
-    let environment = environment(request, tools, &plan, bases, &dockerfile_path)?;
+    let environment = environment(request, tools, &plan, bases, &start)?;
     let first = vertices.next;
     vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
     let solution = solve::solve(&plan, &environment, vertices.sink, first)?;
@@ -166,28 +173,26 @@ pub fn build(
 /// whatever becomes of the build. Gives the rules that fail it.
 fn check(
     request: &Request,
-    dockerfile: &Dockerfile,
-    dockerfile_path: &Path,
-    remarks: &[Diagnostic],
+    start: &Start,
     planned: &Result<Planned, Unplanned>,
     sources: &mut Sources,
 ) -> Result<Vec<&'static str>, BuildError> {
-    let control = lint::control(dockerfile, &request.plan.build_args)?;
+    let control = lint::control(&start.dockerfile, &request.plan.build_args)?;
     let (plan, observations) = match planned {
         Ok(Planned { plan, .. }) => (Some(plan), &plan.observations),
         Err(unplanned) => (None, &unplanned.observations),
     };
-    let context = if plan.is_some_and(|plan| contexts_used(plan).0) {
-        let root = &request.source.context;
-        let ignore = IgnoreFile::read(root, Some(dockerfile_path))?;
-        Some(LocalContext::open(root, ignore)?)
-    } else {
-        None
+    let context = match &start.folder {
+        Some(folder) if plan.is_some_and(|plan| contexts_used(plan).0) => {
+            let ignore = IgnoreFile::read(folder, start.path.as_deref())?;
+            Some(LocalContext::open(folder, ignore)?)
+        }
+        _ => None,
     };
     let subject = lint::Subject {
-        dockerfile,
+        dockerfile: &start.dockerfile,
         sources: &sources.map,
-        remarks,
+        remarks: &start.remarks,
         observations,
         plan,
         context: context.as_ref(),
@@ -208,53 +213,9 @@ pub fn plan_only(
     sink: &mut dyn EventSink,
 ) -> Result<Plan, BuildError> {
     let mut vertices = Vertices::new(sink);
-    let (dockerfile, ..) = read_dockerfile(request, sources, &mut vertices)?;
-    let planned = make_plan(request, tools, &dockerfile, sources, &mut vertices);
+    let start = source::open(request, tools, sources, &mut vertices)?;
+    let planned = make_plan(request, tools, &start, sources, &mut vertices);
     Ok(planned.map_err(|unplanned| unplanned.error)?.plan)
-}
-
-/// `-f`, else `Dockerfile`, else `dockerfile`, in the context.
-fn dockerfile_path(request: &SourceRequest) -> PathBuf {
-    match &request.dockerfile {
-        Some(path) => path.clone(),
-        None => {
-            let usual = request.context.join("Dockerfile");
-            let lower = request.context.join("dockerfile");
-            if fsio::metadata(&usual).is_err() && fsio::metadata(&lower).is_ok() {
-                lower
-            } else {
-                usual
-            }
-        }
-    }
-}
-
-fn read_dockerfile(
-    request: &Request,
-    sources: &mut Sources,
-    vertices: &mut Vertices<'_>,
-) -> Result<(Dockerfile, PathBuf, Vec<Diagnostic>), BuildError> {
-    // A wrong context is said before a Dockerfile that is missing because of it.
-    LocalContext::open(&request.source.context, IgnoreFile::none())?;
-    let path = dockerfile_path(&request.source);
-    let shown = path.file_name().map_or_else(
-        || path.display().to_string(),
-        |n| n.to_string_lossy().into_owned(),
-    );
-    let file = vertices.work(
-        format!("[internal] load build definition from {shown}"),
-        |_, _| {
-            let bytes = fsio::read(&path).map_err(BuildError::ReadDockerfile)?;
-            Ok(sources.map.add(shown.clone(), bytes)?)
-        },
-    )?;
-    let parsed = dockerfile::parse(&file);
-    match parsed.dockerfile {
-        Some(dockerfile) if !parsed.diagnostics.iter().any(Diagnostic::is_error) => {
-            Ok((dockerfile, path, parsed.diagnostics))
-        }
-        _ => Err(BuildError::Dockerfile(parsed.diagnostics)),
-    }
 }
 
 /// A plan and the images that it starts from.
@@ -272,14 +233,14 @@ struct Unplanned {
 fn make_plan(
     request: &Request,
     tools: &Tools<'_>,
-    dockerfile: &Dockerfile,
+    start: &Start,
     sources: &mut Sources,
     vertices: &mut Vertices<'_>,
 ) -> Result<Planned, Unplanned> {
-    let options = plan_options(request);
-    let mut bases = ResolvedBases::new();
+    let options = plan_options(request, start);
+    let mut bases = start.resolved.clone();
     loop {
-        let error = match plan::lower(dockerfile, &mut sources.map, &options, &bases) {
+        let error = match plan::lower(&start.dockerfile, &mut sources.map, &options, &bases) {
             Ok(Lowered::Plan(plan)) => return Ok(Planned { plan: *plan, bases }),
             Ok(Lowered::Needs(needs)) => match resolve_all(tools, &needs, &mut bases, vertices) {
                 Ok(()) => continue,
@@ -287,7 +248,7 @@ fn make_plan(
             },
             Err(diagnostics) => BuildError::Dockerfile(diagnostics),
         };
-        let observations = plan::observe(dockerfile, &mut sources.map, &options, &bases);
+        let observations = plan::observe(&start.dockerfile, &mut sources.map, &options, &bases);
         return Err(Unplanned {
             error,
             observations,
@@ -303,10 +264,26 @@ fn resolve_all(
     vertices: &mut Vertices<'_>,
 ) -> Result<(), BuildError> {
     let resolver = tools.resolver;
+    let started: Vec<_> = needs
+        .iter()
+        .map(|(request, _)| {
+            let name = error::image_name(request);
+            vertices.begin(if request.is_tree() {
+                format!("[internal] fetch {name}")
+            } else {
+                format!("[internal] load metadata for {name}")
+            })
+        })
+        .collect();
     let mut found: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = needs
             .iter()
-            .map(|(request, _)| scope.spawn(move || resolver.resolve(request)))
+            .map(|(request, _)| {
+                scope.spawn(move || {
+                    let started = Instant::now();
+                    (resolver.resolve(request), started.elapsed())
+                })
+            })
             .collect();
         threads
             .into_iter()
@@ -317,24 +294,31 @@ fn resolve_all(
             })
             .collect()
     });
-    for ((request, span), result) in needs.iter().zip(found.drain(..)) {
+    let mut failure = None;
+    for (((request, span), id), (result, took)) in needs.iter().zip(started).zip(found.drain(..)) {
         let name = error::image_name(request);
-        let image = vertices.work(format!("[internal] load metadata for {name}"), |_, _| {
-            result.map_err(|source| BuildError::Base {
-                name,
-                span: *span,
-                source,
-            })
-        })?;
-        resolved.insert(request.clone(), Arc::new(image));
+        let result = result.map_err(|source| BuildError::Base {
+            name,
+            span: *span,
+            source,
+        });
+        vertices.end(id, &result, took);
+        match result {
+            Ok(image) => {
+                resolved.insert(request.clone(), Arc::new(image));
+            }
+            Err(error) => failure = failure.or(Some(error)),
+        }
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }
 
-fn plan_options(request: &Request) -> PlanOptions {
+fn plan_options(request: &Request, start: &Start) -> PlanOptions {
     let context = |source: &ContextSource| match source {
         ContextSource::Directory(_) => NamedContext::Directory,
-        ContextSource::Scratch => NamedContext::Scratch,
+        // Standard input is the main context's alone.
+        ContextSource::Scratch | ContextSource::Stdin => NamedContext::Scratch,
+        ContextSource::Tree(origin) => NamedContext::Image(ImageSource::Tree(origin.clone())),
         ContextSource::Image(reference) => {
             NamedContext::Image(ImageSource::Reference(reference.clone()))
         }
@@ -352,6 +336,7 @@ fn plan_options(request: &Request) -> PlanOptions {
         labels: wishes.labels.clone(),
         platform: wishes.platform.clone(),
         build_platform: Platform::host(),
+        context: start.context.clone(),
         contexts: request
             .source
             .named_contexts
@@ -369,7 +354,7 @@ fn environment<'a>(
     tools: &'a Tools<'_>,
     plan: &Plan,
     bases: ResolvedBases,
-    dockerfile_path: &Path,
+    start: &Start,
 ) -> Result<Environment<'a>, BuildError> {
     let now = (request.clock)();
     let open = |path: &Path,
@@ -384,14 +369,9 @@ fn environment<'a>(
         ))
     };
     let (main, named) = contexts_used(plan);
-    let context = if main {
-        Some(open(
-            &request.source.context,
-            Some(dockerfile_path),
-            &tools.store,
-        )?)
-    } else {
-        None
+    let context = match &start.folder {
+        Some(folder) if main => Some(open(folder, start.path.as_deref(), &tools.store)?),
+        _ => None,
     };
     let mut named_contexts = BTreeMap::new();
     for (name, source) in &request.source.named_contexts {
@@ -401,7 +381,6 @@ fn environment<'a>(
             named_contexts.insert(name.clone(), open(path, None, &tools.store)?);
         }
     }
-    let place = fsio::canonicalize(dockerfile_path)?.display().to_string();
     let target = request.plan.target.clone().unwrap_or_default();
     Ok(Environment {
         store: &tools.store,
@@ -422,7 +401,7 @@ fn environment<'a>(
             Privileges::OneId
         },
         jobs: request.jobs,
-        place: format!("{place}\n{target}"),
+        place: format!("{}\n{target}", start.place),
         cancel: tools.cancel.clone(),
     })
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::export::OutputSpec;
 use crate::oci::{Digest, Platform, Reference};
-use crate::plan::{Entitlements, NetworkMode, NoCache};
+use crate::plan::{Entitlements, HttpSource, NetworkMode, NoCache, Origin};
 use crate::registry;
 use crate::solve::RunSettings;
 
@@ -40,19 +40,34 @@ pub struct Request {
 /// What to build.
 #[derive(Clone, Debug)]
 pub struct SourceRequest {
-    /// The context's folder, as written.
-    pub context: PathBuf,
-    /// The Dockerfile, as written; `Dockerfile` in the context if absent.
-    pub dockerfile: Option<PathBuf>,
+    /// The main context.
+    pub context: ContextSource,
+    /// The Dockerfile; `Dockerfile` in the context if absent.
+    pub dockerfile: Option<DockerfileSource>,
     /// Named contexts, by normalised name.
     pub named_contexts: BTreeMap<String, ContextSource>,
 }
 
-/// Where a named context comes from.
+/// Where a Dockerfile comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DockerfileSource {
+    /// A file; a relative path is in the context if that is no folder.
+    Path(PathBuf),
+    /// Standard input.
+    Stdin,
+    /// A URL.
+    Url(HttpSource),
+}
+
+/// Where a context comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContextSource {
     /// A folder.
     Directory(PathBuf),
+    /// Standard input: an archive or a Dockerfile.
+    Stdin,
+    /// A URL, a Git repository or an archive.
+    Tree(Origin),
     /// An image at a registry or in the local store.
     Image(Reference),
     /// Nothing at all: `docker-image://scratch`.

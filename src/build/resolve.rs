@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::error::ResolveError;
+use crate::fetch::Fetcher;
 use crate::image::Layout;
 use crate::oci::{BaseImage, BaseLayer, BlobSource, Config, LayerSource, Platform, Reference};
 use crate::plan::{BaseRequest, ImageSource};
@@ -26,6 +27,8 @@ pub struct Resolver {
     pub store: Arc<Store>,
     /// Registries.
     pub client: Client,
+    /// URLs, repositories, archives.
+    pub fetcher: Fetcher,
     /// Ask registries even if the local store has the name.
     pub pull: bool,
 }
@@ -36,6 +39,7 @@ impl ImageResolver for Resolver {
             ImageSource::Layout { path, tag, digest } => {
                 Ok(Layout::open(path)?.resolve(tag.as_deref(), *digest, &request.platform)?)
             }
+            ImageSource::Tree(origin) => Ok(self.fetcher.fetch(origin, &request.platform)?),
             ImageSource::Reference(reference) => {
                 if let Some(image) = self.local(reference, &request.platform)? {
                     return Ok(image);
@@ -68,6 +72,7 @@ impl Resolver {
         }
         let source: Arc<dyn BlobSource> = Arc::clone(&self.store) as Arc<dyn BlobSource>;
         Ok(self.layers(&record, &source).map(|layers| BaseImage {
+            time: None,
             name: reference.familiar(),
             digest: record.config.digest,
             config,

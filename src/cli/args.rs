@@ -63,11 +63,12 @@ pub(super) enum Command {
 Exit codes: 0 built; 1 the Dockerfile or a step failed; 2 wrong usage; 3 the environment (kernel, disk,
 registry); 130 interrupted.")]
 pub(super) struct BuildArgs {
-    /// Build context: a folder
+    /// Build context: a folder, a tarball, the URL of a tarball or a Git repository (URL#REF:SUBDIR), an OCI layout
+    /// (oci-layout://DIR), or `-` for a tarball or Dockerfile on standard input
     #[arg(value_name = "CONTEXT", value_hint = ValueHint::DirPath)]
     pub(super) context: PathBuf,
 
-    /// Dockerfile [default: CONTEXT/Dockerfile]
+    /// Dockerfile: a file, a URL, or `-` for standard input [default: CONTEXT/Dockerfile]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) file: Option<PathBuf>,
 
@@ -83,7 +84,8 @@ pub(super) struct BuildArgs {
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(super) build_arg: Vec<String>,
 
-    /// Another context, repeatable: NAME=DIR, NAME=docker-image://REF, NAME=oci-layout://DIR[:TAG][@DIGEST]
+    /// Another context, repeatable: NAME=DIR, NAME=TARBALL, NAME=URL, NAME=docker-image://REF,
+    /// NAME=oci-layout://DIR[:TAG][@DIGEST]
     #[arg(long, value_name = "NAME=SOURCE")]
     pub(super) build_context: Vec<String>,
 

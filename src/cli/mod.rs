@@ -5,6 +5,7 @@
 
 mod args;
 mod commands;
+mod contexts;
 mod failure;
 mod settings;
 mod values;

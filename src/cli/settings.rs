@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::args::BuildArgs;
+use super::contexts;
 use super::failure::Failure;
 use super::values;
-use crate::build::{PlanRequest, Request, SourceRequest};
+use crate::build::{ContextSource, DockerfileSource, PlanRequest, Request, SourceRequest};
 use crate::export::{Destination, OutputKind, OutputSpec};
 use crate::oci::Reference;
 use crate::plan::{Entitlements, NetworkMode, NoCache};
@@ -58,6 +59,39 @@ impl Environment {
             .get(&OsString::from(name))?
             .to_str()
             .filter(|value| !value.is_empty())
+    }
+
+    /// What `git` may know of the environment: where programs are, how to reach the network, who asks over SSH.
+    pub(super) fn for_git(&self) -> Vec<(OsString, OsString)> {
+        const NAMES: [&str; 11] = [
+            "PATH",
+            "HOME",
+            "USER",
+            "LOGNAME",
+            "TMPDIR",
+            "SSH_AUTH_SOCK",
+            "GIT_SSH",
+            "GIT_SSH_COMMAND",
+            "GIT_SSL_CAINFO",
+            "SSL_CERT_FILE",
+            "SSL_CERT_DIR",
+        ];
+        let is_proxy = |name: &str| {
+            let upper = name.to_ascii_uppercase();
+            upper == "NO_PROXY"
+                || upper
+                    .strip_suffix("_PROXY")
+                    .is_some_and(|p| matches!(p, "HTTP" | "HTTPS" | "ALL"))
+        };
+        let passed = |name: &OsString| {
+            let name = name.to_str().unwrap_or_default();
+            NAMES.contains(&name) || is_proxy(name)
+        };
+        let variables = self.variables.iter();
+        variables
+            .filter(|(name, _)| passed(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 
     fn path(&self, name: &str) -> Option<PathBuf> {
@@ -152,7 +186,7 @@ pub(super) fn build(
     clippy::disallowed_methods,
     reason = "the one place that hands out the machine's clock"
 )]
-fn clock() -> fn() -> SystemTime {
+pub(super) fn clock() -> fn() -> SystemTime {
     SystemTime::now
 }
 
@@ -225,33 +259,26 @@ pub(super) fn outputs(
 }
 
 fn source(args: &BuildArgs) -> Result<SourceRequest, Failure> {
-    let context = &args.context;
-    let text = context.to_string_lossy();
-    if text == "-"
-        || text.contains("://")
-        || text.starts_with("git@")
-        || text.starts_with("github.com/")
-    {
-        let message = format!("context `{text}` is not supported yet: only folders are");
-        return Err(Failure::usage(message));
-    }
-    if args
+    let context = contexts::main_context(&args.context).map_err(Failure::usage)?;
+    let dockerfile = args
         .file
-        .as_ref()
-        .is_some_and(|file| file.as_os_str() == "-")
-    {
+        .as_deref()
+        .map(contexts::dockerfile)
+        .transpose()
+        .map_err(Failure::usage)?;
+    if context == ContextSource::Stdin && dockerfile == Some(DockerfileSource::Stdin) {
         return Err(Failure::usage(
-            "a Dockerfile on standard input is not supported yet",
+            "invalid argument: can't use stdin for both build context and dockerfile",
         ));
     }
     let mut named_contexts = BTreeMap::new();
     for text in &args.build_context {
-        let (name, source) = values::build_context(text).map_err(Failure::usage)?;
+        let (name, source) = contexts::named(text).map_err(Failure::usage)?;
         named_contexts.insert(name, source);
     }
     Ok(SourceRequest {
-        context: context.clone(),
-        dockerfile: args.file.clone(),
+        context,
+        dockerfile,
         named_contexts,
     })
 }

@@ -1,12 +1,9 @@
-//! Values of flags that have a grammar of their own: secrets, hosts, limits, sizes, contexts.
+//! Values of flags that have a grammar of their own: secrets, hosts, limits, sizes.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::build::ContextSource;
 use crate::export::csv_fields;
-use crate::oci::{Digest, Reference};
-use crate::plan::context_name;
 use crate::sandbox::{LimitedResource, Ulimit};
 
 /// `id=ID[,src=FILE|env=VAR]` as typed.
@@ -121,62 +118,6 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| format!("invalid size `{text}`, expected for example 64m"))
 }
 
-/// Reads a value of `--build-context`: the normalised name and where it comes from.
-pub(super) fn build_context(text: &str) -> Result<(String, ContextSource), String> {
-    let (name, value) = text
-        .split_once('=')
-        .ok_or_else(|| format!("invalid context value: {text}, expected key=value"))?;
-    if name.is_empty() || value.is_empty() {
-        return Err(format!("invalid context value: {text}, expected key=value"));
-    }
-    if matches!(name, "context" | "dockerfile" | "scratch") {
-        return Err(format!(
-            "`{name}` is reserved and cannot name a build context"
-        ));
-    }
-    let source = if let Some(image) = value.strip_prefix("docker-image://") {
-        if image == "scratch" {
-            ContextSource::Scratch
-        } else {
-            let reference = image
-                .parse::<Reference>()
-                .map_err(|error| format!("build context `{name}`: {error}"))?;
-            ContextSource::Image(reference)
-        }
-    } else if let Some(layout) = value.strip_prefix("oci-layout://") {
-        layout_source(layout).map_err(|why| format!("build context `{name}`: {why}"))?
-    } else if value.contains("://") || value.starts_with("git@") || value.starts_with("target:") {
-        return Err(format!("unsupported context source {value} for {name}"));
-    } else {
-        ContextSource::Directory(PathBuf::from(value))
-    };
-    Ok((context_name(name), source))
-}
-
-/// `DIR[:TAG][@DIGEST]`
-fn layout_source(text: &str) -> Result<ContextSource, String> {
-    let (rest, digest) = match text.rsplit_once('@') {
-        Some((rest, digest)) if digest.starts_with("sha256:") => (
-            rest,
-            Some(
-                digest
-                    .parse::<Digest>()
-                    .map_err(|error| error.to_string())?,
-            ),
-        ),
-        _ => (text, None),
-    };
-    let (path, tag) = match rest.rsplit_once(':') {
-        Some((path, tag)) if !tag.contains('/') && !path.is_empty() => (path, Some(tag.to_owned())),
-        _ => (rest, None),
-    };
-    Ok(ContextSource::Layout {
-        path: PathBuf::from(path),
-        tag,
-        digest,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,31 +166,5 @@ mod tests {
             [64 << 20, 1 << 30, 5, 2048]
         );
         assert!(size("x").is_err() && size("99999999999t").is_err());
-    }
-
-    #[test]
-    fn contexts() {
-        let layout = |text| build_context(text).unwrap();
-        let expected = |tag: Option<&str>| ContextSource::Layout {
-            path: PathBuf::from("/a/b"),
-            tag: tag.map(str::to_owned),
-            digest: None,
-        };
-        assert_eq!(
-            layout("docker.io/library/x:latest=oci-layout:///a/b"),
-            ("x".to_owned(), expected(None))
-        );
-        assert_eq!(
-            layout("x:1=oci-layout:///a/b:t"),
-            ("x:1".to_owned(), expected(Some("t")))
-        );
-        assert_eq!(
-            layout("x=./dir").1,
-            ContextSource::Directory("./dir".into())
-        );
-        assert_eq!(layout("x=docker-image://scratch").1, ContextSource::Scratch);
-        for bad in ["x", "x=", "=y", "scratch=./a", "x=ftp://y"] {
-            assert!(build_context(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -259,6 +259,7 @@ impl Layout {
             }),
         };
         Ok(BaseImage {
+            time: None,
             name: format!("oci-layout://{}", self.path.display()),
             digest,
             config,

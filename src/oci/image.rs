@@ -33,4 +33,6 @@ pub struct BaseImage {
     pub config: Config,
     /// Its layers, bottom first.
     pub layers: Vec<BaseLayer>,
+    /// Of a file tree: when what is in it was made, seconds since 1970, where known.
+    pub time: Option<i64>,
 }

@@ -2,11 +2,12 @@
 
 use super::lower::{Lowering, Place};
 use super::observation::Fact;
-use super::options::NamedContext;
+use super::options::{MainContext, NamedContext};
 use super::reach::Named;
 use super::stage::StageState;
 use super::step::{BaseId, BaseRequest, CopyStep, StateRef, StepKind, TreeSource};
 use super::{DEFAULT_PATH, Failure, fail};
+use crate::oci::{BaseImage, Platform};
 use crate::source::Span;
 
 impl Lowering<'_> {
@@ -24,14 +25,28 @@ impl Lowering<'_> {
             };
             return Ok(self.finished[base].as_ref().ok_or_else(missing)?.derived());
         }
-        let Some(request) = self.base_request(index)? else {
-            let mut state = StageState::scratch(line.platform);
-            if let Named::Context(context) = line.named
-                && self.options.contexts[&context] == NamedContext::Directory
-            {
-                self.start_from_folder(&mut state, index, &context, count);
+        let request = self.base_request(index)?;
+        let tree = match (&request, &line.named) {
+            (Some(request), _) if request.is_tree() => {
+                let span = self.dockerfile.stages[index].from.span;
+                Some(TreeSource::State(
+                    self.base_image_state(request, &line.name, span),
+                ))
             }
+            (None, Named::Context(context))
+                if self.options.contexts[context] == NamedContext::Directory =>
+            {
+                Some(TreeSource::NamedContext(context.clone()))
+            }
+            _ => None,
+        };
+        if let Some(tree) = tree {
+            let mut state = StageState::scratch(line.platform);
+            self.start_from_files(&mut state, index, tree, count);
             return Ok(state);
+        }
+        let Some(request) = request else {
+            return Ok(StageState::scratch(line.platform));
         };
         let from = &self.dockerfile.stages[index].from;
         let state = self.base_image_state(&request, &line.name, from.kind.image.span);
@@ -45,12 +60,12 @@ impl Lowering<'_> {
         Ok(StageState::new(state, config, line.platform))
     }
 
-    /// A folder as the base of a stage: all that is in it is the first layer.
-    fn start_from_folder(
+    /// Files as the base of a stage: all of them are the first layer.
+    fn start_from_files(
         &mut self,
         state: &mut StageState,
         stage: usize,
-        context: &str,
+        tree: TreeSource,
         count: usize,
     ) {
         let place = Place {
@@ -60,30 +75,61 @@ impl Lowering<'_> {
             position: (1, count),
             trigger: false,
         };
-        let text = format!("FROM {context}");
-        let copy = CopyStep::whole(TreeSource::NamedContext(context.to_owned()));
+        let text = format!("FROM {}", self.lines[stage].name);
+        let copy = CopyStep::whole(tree);
         let step = self.step(state, place, &text, StepKind::Copy(copy));
         state.record(text, Some(step));
     }
 
-    /// The state of a resolved image, which becomes one of the plan's bases.
+    /// The state of an image or tree, which becomes one of the plan's bases.
     pub(super) fn base_image_state(
         &mut self,
         request: &BaseRequest,
         name: &str,
         span: Span,
     ) -> StateRef {
+        StateRef::Base(self.base_id(request, name, span))
+    }
+
+    /// Makes an image or tree one of the plan's bases. One that is not resolved is asked for.
+    pub(super) fn base_id(&mut self, request: &BaseRequest, name: &str, span: Span) -> BaseId {
+        self.ask_for(request, span);
         let position = self.bases.iter().position(|base| base == request);
         let position = position.unwrap_or_else(|| {
             self.notice_platform(request, name, span);
             self.bases.push(request.clone());
             self.bases.len() - 1
         });
-        StateRef::Base(BaseId(position))
+        BaseId(position)
+    }
+
+    /// What was resolved for a request; else it will be resolved before planning goes on.
+    pub(super) fn ask_for(&mut self, request: &BaseRequest, span: Span) -> Option<&'_ BaseImage> {
+        let found = self.resolved.get(request);
+        if found.is_none() {
+            self.missing.entry(request.clone()).or_insert(span);
+        }
+        found.map(AsRef::as_ref)
+    }
+
+    /// What COPY takes files from that says nothing else.
+    pub(super) fn main_context(&mut self, platform: &Platform, span: Span) -> TreeSource {
+        match &self.options.context {
+            MainContext::Directory => TreeSource::Context,
+            MainContext::Empty => TreeSource::State(StateRef::Scratch),
+            MainContext::Base(source) => {
+                let request =
+                    BaseRequest::new(source.clone(), platform, &self.options.build_platform);
+                TreeSource::State(self.base_image_state(&request, "context", span))
+            }
+        }
     }
 
     fn notice_platform(&mut self, request: &BaseRequest, name: &str, span: Span) {
-        let found = self.resolved[request].config.platform();
+        let Some(image) = self.resolved.get(request).filter(|_| !request.is_tree()) else {
+            return;
+        };
+        let found = image.config.platform();
         let expected = &request.platform;
         if found.os != expected.os || found.arch != expected.arch {
             let fact = Fact::BasePlatform {

@@ -88,6 +88,13 @@ fn dump_copy(out: &mut String, copy: &CopyStep) {
     for source in &copy.sources {
         match source {
             CopySource::Path(path) => _ = writeln!(out, "  source {path:?}"),
+            CopySource::Remote { from, file } => {
+                let base = state(StateRef::Base(*from));
+                _ = match file {
+                    Some(file) => writeln!(out, "  {file:?} of {base}"),
+                    None => writeln!(out, "  all of {base}"),
+                };
+            }
             CopySource::Inline { name, content } => {
                 _ = writeln!(out, "  inline {name:?} {content:?}");
             }

@@ -87,6 +87,16 @@ impl Globals {
         self.values.insert(name.to_owned(), Some(value));
     }
 
+    /// Gives a name another value wherever one was given.
+    pub(super) fn replace(&mut self, name: &str, value: Option<String>) {
+        if let Some(given) = self.build_args.get_mut(name) {
+            *given = value.clone().unwrap_or_default();
+        }
+        if let Some(global) = self.values.get_mut(name) {
+            *global = value;
+        }
+    }
+
     /// The value of a name in the global scope.
     pub(super) fn get(&self, name: &str) -> Option<String> {
         self.values.get(name).cloned().flatten()

@@ -99,7 +99,7 @@ pub(super) struct Lowering<'a> {
     pub(super) options: &'a PlanOptions,
     pub(super) globals: Globals,
     pub(super) observations: Vec<Observation>,
-    epoch: Option<i64>,
+    pub(super) epoch: Option<i64>,
     sources: &'a mut SourceMap,
     pub(super) resolved: &'a ResolvedBases,
     target: usize,
@@ -108,8 +108,10 @@ pub(super) struct Lowering<'a> {
     needed: BTreeSet<usize>,
     /// With the place that asks first.
     requests: BTreeMap<BaseRequest, Span>,
+    /// What only turned out to be needed when instructions were lowered.
+    pub(super) missing: BTreeMap<BaseRequest, Span>,
     pub(super) bases: Vec<BaseRequest>,
-    steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
     pub(super) finished: Vec<Option<StageState>>,
 }
 
@@ -128,7 +130,6 @@ impl<'a> Lowering<'a> {
             options,
             target_name.as_deref().unwrap_or("default"),
         )?;
-        let epoch = epoch::epoch(dockerfile, options, &globals)?;
         let count = dockerfile.stages.len();
         let whole = options.all_stages && options.target.is_none();
         let needed = if whole {
@@ -141,7 +142,7 @@ impl<'a> Lowering<'a> {
             options,
             globals,
             observations: Vec::new(),
-            epoch,
+            epoch: None,
             sources,
             resolved,
             target,
@@ -149,6 +150,7 @@ impl<'a> Lowering<'a> {
             triggers: vec![Vec::new(); count],
             needed,
             requests: BTreeMap::new(),
+            missing: BTreeMap::new(),
             bases: Vec::new(),
             steps: Vec::new(),
             finished: vec![None; count],
@@ -169,7 +171,7 @@ impl<'a> Lowering<'a> {
             .map(|(request, span)| (request.clone(), *span))
             .collect();
         if missing.is_empty() {
-            self.stages().map(|target| Progress::Done(Box::new(target)))
+            self.stages()
         } else {
             Ok(Progress::Missing(missing))
         }
@@ -355,10 +357,8 @@ impl<'a> Lowering<'a> {
                 ImageSource::Reference(parsed.map_err(bad)?)
             }
         };
-        Ok(Some(BaseRequest {
-            source,
-            platform: platform.clone(),
-        }))
+        let build = &self.options.build_platform;
+        Ok(Some(BaseRequest::new(source, platform, build)))
     }
 
     pub(super) fn base_request(&self, index: usize) -> Result<Option<BaseRequest>, Failure> {
@@ -398,8 +398,9 @@ impl<'a> Lowering<'a> {
     }
 
     /// Second pass: every needed stage in the order of the file.
-    fn stages(&mut self) -> Result<StageState, Vec<Diagnostic>> {
+    fn stages(&mut self) -> Result<Progress, Vec<Diagnostic>> {
         let mut failures = Vec::new();
+        epoch::settle(self).map_err(|failure| vec![*failure])?;
         for index in self.needed.clone() {
             match self.stage(index) {
                 Ok(state) => self.finished[index] = Some(state),
@@ -411,7 +412,11 @@ impl<'a> Lowering<'a> {
         }
         let target = self.finished[self.target].take();
         match target {
-            Some(state) if failures.is_empty() => Ok(state),
+            Some(_) if failures.is_empty() && !self.missing.is_empty() => {
+                let missing = std::mem::take(&mut self.missing);
+                Ok(Progress::Missing(missing.into_iter().collect()))
+            }
+            Some(state) if failures.is_empty() => Ok(Progress::Done(Box::new(state))),
             _ => Err(failures),
         }
     }
@@ -443,7 +448,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn stage(&mut self, index: usize) -> Result<StageState, Failure> {
+    pub(super) fn stage(&mut self, index: usize) -> Result<StageState, Failure> {
         let dockerfile = self.dockerfile;
         let triggers = std::mem::take(&mut self.triggers[index]);
         let own = &dockerfile.stages[index].instructions;

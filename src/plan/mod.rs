@@ -15,6 +15,7 @@ mod instructions;
 mod lower;
 mod observation;
 mod options;
+mod origin;
 mod paths;
 mod ports;
 mod reach;
@@ -26,7 +27,12 @@ pub use dump::dump;
 pub use graph::{Plan, PlannedHistory, PlannedImage};
 pub use lower::{Lowered, lower, observe};
 pub use observation::{Fact, Observation};
-pub use options::{Entitlements, NamedContext, NoCache, PlanOptions, ResolvedBases, context_name};
+pub use options::{
+    Entitlements, MainContext, NamedContext, NoCache, PlanOptions, ResolvedBases, context_name,
+};
+pub use origin::{
+    GitError, GitSource, GitTime, HttpError, HttpSource, Login, Origin, Revision, is_git, is_http,
+};
 pub use step::{
     BaseId, BaseRequest, CopySource, CopyStep, ImageSource, NetworkMode, RunMount, RunStep,
     Sharing, StateRef, Step, StepId, StepKind, TreeSource, WorkdirStep,

@@ -21,6 +21,8 @@ pub struct PlanOptions {
     pub platform: Option<Platform>,
     /// The platform of the machine that builds.
     pub build_platform: Platform,
+    /// What COPY takes files from that says nothing else.
+    pub context: MainContext,
     /// Named contexts, by normalised name ([`context_name`]).
     pub contexts: BTreeMap<String, NamedContext>,
     /// Network of RUN steps that do not say.
@@ -31,6 +33,18 @@ pub struct PlanOptions {
     pub entitlements: Entitlements,
 }
 
+/// The main build context.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum MainContext {
+    /// A folder on the local disk.
+    #[default]
+    Directory,
+    /// No files at all: only a Dockerfile was given.
+    Empty,
+    /// An image or tree.
+    Base(ImageSource),
+}
+
 /// What `--build-context NAME=` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NamedContext {
@@ -38,7 +52,7 @@ pub enum NamedContext {
     Directory,
     /// Nothing at all.
     Scratch,
-    /// An image.
+    /// An image or tree.
     Image(ImageSource),
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::origin::Origin;
 use crate::oci::{Digest, Platform, Reference};
 use crate::source::Span;
 
@@ -38,14 +39,16 @@ pub enum ImageSource {
         /// Which image in it, pinned.
         digest: Option<Digest>,
     },
+    /// No image at all but files from elsewhere: one layer without a config.
+    Tree(Origin),
 }
 
-/// An image that has to be resolved before the graph is known.
+/// An image or file tree that has to be resolved before the graph is known.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BaseRequest {
     /// Where it comes from.
     pub source: ImageSource,
-    /// For which platform.
+    /// For which platform; for a tree, which is the same for all, the one that builds.
     pub platform: Platform,
 }
 
@@ -255,6 +258,13 @@ pub struct CopyStep {
 pub enum CopySource {
     /// A path or wildcard in the tree.
     Path(String),
+    /// What ADD takes from elsewhere.
+    Remote {
+        /// The tree that was made of it.
+        from: BaseId,
+        /// The file in it; all of it if absent.
+        file: Option<String>,
+    },
     /// A heredoc: file name and content.
     Inline {
         /// File name at the destination.
@@ -262,6 +272,36 @@ pub enum CopySource {
         /// Content.
         content: String,
     },
+}
+
+impl BaseRequest {
+    /// A request by a stage for `platform`.
+    #[must_use]
+    pub fn new(source: ImageSource, platform: &Platform, build_platform: &Platform) -> Self {
+        let is_tree = matches!(source, ImageSource::Tree(_));
+        let platform = if is_tree { build_platform } else { platform };
+        Self {
+            source,
+            platform: platform.clone(),
+        }
+    }
+
+    /// Whether it is for files without a config.
+    #[must_use]
+    pub fn is_tree(&self) -> bool {
+        matches!(self.source, ImageSource::Tree(_))
+    }
+}
+
+impl CopySource {
+    /// The state that something from elsewhere is in.
+    #[must_use]
+    pub fn tree(&self) -> Option<StateRef> {
+        match self {
+            Self::Remote { from, .. } => Some(StateRef::Base(*from)),
+            Self::Path(_) | Self::Inline { .. } => None,
+        }
+    }
 }
 
 /// A folder to make.
@@ -309,7 +349,11 @@ impl Step {
                 } => tree(from),
                 _ => {}
             }),
-            StepKind::Copy(copy) => tree(&copy.from),
+            StepKind::Copy(copy) => {
+                tree(&copy.from);
+                let remote = copy.sources.iter().filter_map(CopySource::tree);
+                inputs.extend(remote);
+            }
             StepKind::Workdir(_) => {}
         }
         inputs

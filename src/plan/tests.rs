@@ -12,6 +12,7 @@ fn options() -> PlanOptions {
         labels: Vec::new(),
         platform: None,
         build_platform: Platform::new("linux", "amd64", ""),
+        context: MainContext::Directory,
         contexts: std::collections::BTreeMap::new(),
         network: NetworkMode::Default,
         no_cache: NoCache::Never,

@@ -107,6 +107,14 @@ impl Client {
             .block_on(push::push(&self.transport, &endpoint, request))
     }
 
+    pub(super) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// The one endpoint of a name, so that what it told us is remembered.
     fn endpoint(&self, key: EndpointKey) -> Arc<Endpoint> {
         let endpoints = self.endpoints.lock();

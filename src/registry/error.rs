@@ -65,6 +65,22 @@ pub enum RegistryError {
         /// Why.
         failure: Box<Failure>,
     },
+    /// A file could not be downloaded.
+    #[error("cannot download `{url}`: {failure}")]
+    Download {
+        /// As it may be shown.
+        url: String,
+        /// Why.
+        failure: Box<Failure>,
+    },
+    /// The answer to a download was no.
+    #[error("cannot download `{url}`: invalid response status {status}")]
+    DownloadStatus {
+        /// As it may be shown.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
     /// A push that names nothing.
     #[error("cannot push an image without a name")]
     NoReference,
@@ -79,8 +95,9 @@ impl RegistryError {
             | Self::Config { failure, .. }
             | Self::Blob { failure, .. }
             | Self::PushBlob { failure, .. }
-            | Self::PushManifest { failure, .. } => Some(failure),
-            Self::NoPlatform { .. } | Self::NoReference => None,
+            | Self::PushManifest { failure, .. }
+            | Self::Download { failure, .. } => Some(failure),
+            Self::NoPlatform { .. } | Self::DownloadStatus { .. } | Self::NoReference => None,
         }
     }
 
@@ -88,6 +105,13 @@ impl RegistryError {
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self.failure(), Some(Failure::NotFound { .. }))
+            || matches!(
+                self,
+                Self::DownloadStatus {
+                    status: 404 | 410,
+                    ..
+                }
+            )
     }
 
     /// One line on what the user can do about it.
@@ -97,6 +121,9 @@ impl RegistryError {
             Self::NoPlatform { .. } => Some(
                 "choose one of its platforms with `--platform`, or another base image".to_owned(),
             ),
+            Self::DownloadStatus {
+                status: 401 | 403, ..
+            } => Some("give a login with `--secret id=HTTP_AUTH_TOKEN_<host>,env=VAR`".to_owned()),
             Self::NoReference => Some("give the image a name with `--tag`".to_owned()),
             _ => self.failure().and_then(Failure::hint),
         }

@@ -11,6 +11,7 @@
 //! | `endpoint`, `transport/` | hosts, schemes, authentication, retries, redirects, errors of requests |
 //! | `credentials` | who we are: Docker's `config.json`, credential helpers |
 //! | `repository`, `resolve`, `blob` | reading: manifests, images, blobs |
+//! | `download` | files at any URL |
 //! | `push`, `upload`, `content` | writing: images, blobs, the bytes of blobs |
 
 mod base64;
@@ -18,6 +19,7 @@ mod blob;
 mod client;
 mod content;
 mod credentials;
+mod download;
 mod error;
 mod push;
 mod repository;
@@ -28,6 +30,7 @@ mod upload;
 
 pub use client::Client;
 pub use credentials::{Credentials, CredentialsError};
+pub use download::{Body, Download, Downloaded};
 pub use error::RegistryError;
 pub use push::{OpenBlob, Progress, PushBlob, PushEvent, PushManifest, PushRequest};
 pub use repository::Repository;

@@ -86,6 +86,7 @@ pub(super) async fn resolve(
     let layers = layers(&manifest, &config, &source).map_err(bad)?;
     Ok(Resolved {
         image: BaseImage {
+            time: None,
             name: name(),
             digest: fetched.descriptor.digest,
             config,

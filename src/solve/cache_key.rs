@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::oci::{Digest, Hasher};
 use crate::plan::{
-    CopySource, CopyStep, RunMount, RunStep, Step, StepKind, TreeSource, WorkdirStep,
+    CopySource, CopyStep, RunMount, RunStep, StateRef, Step, StepKind, TreeSource, WorkdirStep,
 };
 
 /// Raised when the same ingredients would mean another result.
@@ -57,9 +57,20 @@ pub(super) type SourceDigests = Vec<Digest>;
 
 /// The trees that a step takes files from, besides its input.
 #[must_use]
-pub(super) fn foreign_sources(step: &Step) -> Vec<(&TreeSource, Foreign<'_>)> {
+pub(super) fn foreign_sources(step: &Step) -> Vec<(TreeSource, Foreign<'_>)> {
     match &step.kind {
-        StepKind::Copy(copy) => vec![(&copy.from, Foreign::Copy(copy))],
+        StepKind::Copy(copy) => {
+            let remote = copy.sources.iter().filter_map(|source| match source {
+                CopySource::Remote { from, file } => Some((
+                    TreeSource::State(StateRef::Base(*from)),
+                    Foreign::Path(file.as_deref().unwrap_or("/")),
+                )),
+                CopySource::Path(_) | CopySource::Inline { .. } => None,
+            });
+            std::iter::once((copy.from.clone(), Foreign::Copy(copy)))
+                .chain(remote)
+                .collect()
+        }
         StepKind::Run(run) => run
             .mounts
             .iter()
@@ -69,7 +80,7 @@ pub(super) fn foreign_sources(step: &Step) -> Vec<(&TreeSource, Foreign<'_>)> {
                     from: Some(from),
                     source,
                     ..
-                } => Some((from, Foreign::Path(source.as_str()))),
+                } => Some((from.clone(), Foreign::Path(source.as_str()))),
                 _ => None,
             })
             .collect(),
@@ -221,6 +232,10 @@ fn add_copy(all: &mut Ingredients, copy: &CopyStep) {
         .iter()
         .map(|source| match source {
             CopySource::Path(path) => path.clone(),
+            // Where it came from does not matter, only what it is and what its file is called.
+            CopySource::Remote { file, .. } => {
+                format!("://{}", file.as_deref().unwrap_or_default())
+            }
             CopySource::Inline { name, content } => format!("<<{name}\n{content}"),
         })
         .collect();
@@ -252,7 +267,7 @@ fn quoted(items: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::oci::Platform;
-    use crate::plan::{NetworkMode, StateRef};
+    use crate::plan::NetworkMode;
     use crate::source::Span;
 
     fn run_step() -> RunStep {

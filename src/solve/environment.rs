@@ -105,7 +105,10 @@ const SECRET_LIMIT: usize = 500 << 10;
 
 impl RunSettings {
     /// The bytes of a secret; `None` where it was not given.
-    pub(super) fn secret(&self, id: &str) -> Result<Option<Vec<u8>>, StepError> {
+    ///
+    /// # Errors
+    /// It cannot be read, or is too large.
+    pub fn secret(&self, id: &str) -> Result<Option<Vec<u8>>, StepError> {
         let bytes = match self.secrets.get(id) {
             None => return Ok(None),
             Some(SecretSource::Value(bytes)) => bytes.clone(),

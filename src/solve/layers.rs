@@ -280,3 +280,33 @@ fn chain_of(layers: &[Arc<LayerHandle>]) -> Digest {
         .for_each(|layer| hasher.field(layer.diff_id.as_bytes()));
     hasher.finish()
 }
+
+/// Opens a file of an image or tree, links followed inside it. Nothing, if there is no such file.
+///
+/// # Errors
+/// Its layers cannot be had.
+pub fn open_file(
+    store: &Store,
+    base: &crate::oci::BaseImage,
+    path: &std::path::Path,
+) -> Result<Option<Box<dyn Read + Send>>> {
+    let layers = Layers::new(store, Privileges::OneId);
+    let state = State::of_base(base);
+    let stack = layers.stack(&state)?;
+    let found = stack.resolve(path, true).ok().and_then(|end| end.found);
+    let Some(file) = found.and_then(|found| stack.content_of(found)) else {
+        return Ok(None);
+    };
+    let (Some(layer), true) = (
+        state.layers.get(file.layer),
+        matches!(file.entry.kind, layer::EntryKind::File { .. }),
+    ) else {
+        return Ok(None);
+    };
+    let broken = |source| LayerError::Format {
+        diff_id: layer.diff_id,
+        source,
+    };
+    let content = layers.content(layer)?;
+    content.open(file.entry).map(Some).map_err(broken)
+}

@@ -16,7 +16,7 @@ pub use driver::{Solution, StepResult, solve};
 pub use environment::{ContextTree, Environment, RunSettings, SecretSource};
 pub use error::{LayerError, SolveError, StepError};
 pub use event::{BuildEvent, EVENT_VERSION, EventSink, Outcome, VertexId};
-pub use layers::Layers;
+pub use layers::{Layers, open_file};
 pub use miss::{IngredientChange, MissReason};
 pub use state::{LayerHandle, State};
 pub use step::{CopyError, UserError};

@@ -7,6 +7,7 @@
 //! The store knows where things are, not what they mean: it never decides what is built or exported.
 
 mod blob;
+mod fetched;
 mod images;
 mod layers;
 mod lock;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use blob::VerifyingReader;
+pub use fetched::FetchedRecord;
 pub use images::{ImageLayer, ImageRecord};
 pub use layers::{LayerForm, NewLayer};
 pub use lock::Lock;

@@ -14,6 +14,7 @@
 //!     steps/abcd…                       record: step key → layer, facts, ingredients
 //!     aliases/abcd…                     record: quick key → step key
 //!     places/abcd…                      record: what was last built where in one Dockerfile
+//!     fetched/abcd…                     record: URL, commit or archive → layer
 //!     images/<escaped name>           record: image name → config and layers
 //!     contexts/abcd…                  stat index of one context root
 //!     mounts/<escaped id>/            `RUN --mount=type=cache` directories
@@ -54,6 +55,7 @@ impl Paths {
             "steps",
             "aliases",
             "places",
+            "fetched",
             "images",
             "contexts",
             "mounts",
@@ -86,6 +88,10 @@ impl Paths {
 
     pub(super) fn place(&self, place: Digest) -> PathBuf {
         self.named("places", place)
+    }
+
+    pub(super) fn fetched(&self, key: Digest) -> PathBuf {
+        self.named("fetched", key)
     }
 
     pub(super) fn images(&self) -> PathBuf {

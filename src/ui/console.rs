@@ -134,6 +134,12 @@ pub fn stdout() -> Box<dyn Write + Send> {
     Box::new(io::stdout())
 }
 
+/// Standard input, for a context or Dockerfile that is given there.
+#[must_use]
+pub fn stdin() -> Box<dyn io::Read + Send> {
+    Box::new(io::stdin())
+}
+
 /// Whether standard error, where progress goes, is a terminal.
 #[must_use]
 pub fn stderr_is_terminal() -> bool {

@@ -20,7 +20,7 @@ mod table;
 mod text;
 mod units;
 
-pub use console::{Console, ConsoleError, stderr_is_terminal, stdout, stdout_is_terminal};
+pub use console::{Console, ConsoleError, stderr_is_terminal, stdin, stdout, stdout_is_terminal};
 pub use mode::{Mode, ModeError};
 pub use screen::{Clock, Screen, Size, monotonic_clock, stderr_size};
 pub use step_log::{FailedStep, StepLog};

@@ -21,8 +21,8 @@ use builder::dockerfile::{self, Dockerfile};
 use builder::lint::{self, Findings, RULES, Subject};
 use builder::oci::{BaseImage, Config, Digest, Platform};
 use builder::plan::{
-    BaseRequest, Entitlements, ImageSource, Lowered, NetworkMode, NoCache, Observation, Plan,
-    PlanOptions, ResolvedBases, lower, observe,
+    BaseRequest, Entitlements, ImageSource, Lowered, MainContext, NetworkMode, NoCache,
+    Observation, Plan, PlanOptions, ResolvedBases, lower, observe,
 };
 use builder::source::{Diagnostic, SourceMap, Style, render};
 
@@ -38,6 +38,7 @@ fn options(case: &Path) -> PlanOptions {
         labels: Vec::new(),
         platform: None,
         build_platform: Platform::new("linux", "amd64", ""),
+        context: MainContext::Directory,
         contexts: BTreeMap::new(),
         network: NetworkMode::Default,
         no_cache: NoCache::Never,
@@ -147,6 +148,7 @@ fn image(request: &BaseRequest) -> BaseImage {
         digest: Digest::of("config"),
         config,
         layers: Vec::new(),
+        time: None,
     }
 }
 

@@ -4,6 +4,7 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod fetch;
 mod lint;
 mod parse;
 mod plan;

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use builder::dockerfile;
 use builder::oci::{BaseImage, Config, Digest, Platform};
 use builder::plan::{
-    Entitlements, Lowered, NamedContext, NetworkMode, NoCache, PlanOptions, ResolvedBases,
-    context_name, dump, lower,
+    Entitlements, GitSource, ImageSource, Lowered, MainContext, NamedContext, NetworkMode, NoCache,
+    Origin, PlanOptions, ResolvedBases, context_name, dump, lower,
 };
 use builder::source::{Diagnostic, SourceMap, Style, render};
 
@@ -47,6 +47,7 @@ fn options(case: &Path) -> PlanOptions {
         labels: Vec::new(),
         platform: None,
         build_platform: Platform::new("linux", "amd64", ""),
+        context: MainContext::Directory,
         contexts: BTreeMap::new(),
         network: NetworkMode::Default,
         no_cache: NoCache::Never,
@@ -73,6 +74,11 @@ fn options(case: &Path) -> PlanOptions {
                 let name = context_name(value);
                 options.contexts.insert(name, NamedContext::Directory);
             }
+            "git-context" => {
+                let source = GitSource::parse(value).unwrap();
+                options.context = MainContext::Base(ImageSource::Tree(Origin::Git(source)));
+            }
+            "no-context" => options.context = MainContext::Empty,
             other => panic!("{}: unknown option `{other}`", case.display()),
         }
     }
@@ -100,6 +106,7 @@ fn planned(case: &Path) -> String {
                         digest: Digest::of(BASE),
                         config: Config::parse(BASE.as_bytes()).unwrap(),
                         layers: Vec::new(),
+                        time: Some(1_700_000_000),
                     };
                     resolved.insert(request, Arc::new(image));
                 }

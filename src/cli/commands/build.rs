@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::super::args::BuildArgs;
 use super::super::failure::Failure;
 use super::super::settings::{self, Environment};
-use super::{open_store, runtime};
+use super::{open_store, resolver, runtime};
 use crate::build::{self, Resolver, Sources, Tools};
 use crate::registry::Client;
 use crate::sandbox::{Cancel, NativeRunner};
@@ -25,9 +25,14 @@ pub(in crate::cli) fn run(
     runtime.spawn(watch_signals(cancel.clone()));
     let client = Client::new(request.registry.clone(), runtime.handle().clone());
     let resolver = Resolver {
-        store: std::sync::Arc::clone(&store),
-        client: client.clone(),
         pull: request.pull,
+        ..resolver(
+            &store,
+            &client,
+            request.run.clone(),
+            cancel.clone(),
+            environment,
+        )
     };
     let runner = NativeRunner::new()
         .with_scaffold(store.scaffold())
@@ -38,6 +43,7 @@ pub(in crate::cli) fn run(
         client,
         runner: &runner,
         cancel,
+        stdin: ui::stdin,
         stdout: ui::stdout,
     };
     let log = StepLog::new(environment.colours);

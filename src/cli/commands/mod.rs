@@ -9,7 +9,41 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::failure::Failure;
+use super::settings::Environment;
+use crate::build::Resolver;
+use crate::fetch::Fetcher;
+use crate::registry::{Client, Secret};
+use crate::sandbox::Cancel;
+use crate::solve::RunSettings;
 use crate::store::Store;
+
+/// Finds images and fetches trees, with the logins among the secrets.
+fn resolver(
+    store: &Arc<Store>,
+    client: &Client,
+    secrets: RunSettings,
+    cancel: Cancel,
+    environment: &Environment,
+) -> Resolver {
+    // A secret that cannot be read is no login; the step that asks for it says why.
+    let secret = move |id: &str| {
+        let bytes = secrets.secret(id).ok().flatten()?;
+        String::from_utf8(bytes).ok().map(Secret::new)
+    };
+    Resolver {
+        store: Arc::clone(store),
+        client: client.clone(),
+        fetcher: Fetcher {
+            store: Arc::clone(store),
+            client: client.clone(),
+            secrets: Arc::new(secret),
+            git_environment: environment.for_git(),
+            clock: super::settings::clock(),
+            is_cancelled: Arc::new(move || cancel.is_cancelled()),
+        },
+        pull: false,
+    }
+}
 
 /// The store, with the failure that a user can do something about.
 fn open_store(root: &Path) -> Result<Arc<Store>, Failure> {

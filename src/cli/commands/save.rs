@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use super::super::args::SaveArgs;
 use super::super::failure::Failure;
 use super::super::settings::{self, Environment};
-use super::{open_store, runtime};
-use crate::build::{self, Resolver, Sources, Tools};
+use super::{open_store, resolver, runtime};
+use crate::build::{self, Sources, Tools};
 use crate::registry::Client;
 use crate::sandbox::{Cancel, NativeRunner};
+use crate::solve::RunSettings;
 use crate::ui::{self, Mode, Screen};
 
 /// Writes an image of the local store somewhere else.
@@ -29,18 +30,17 @@ pub(in crate::cli) fn run(
         settings::registry(&args.insecure_registry, environment)?,
         runtime.handle().clone(),
     );
-    let resolver = Resolver {
-        store: std::sync::Arc::clone(&store),
-        client: client.clone(),
-        pull: false,
-    };
+    let cancel = Cancel::new();
+    let secrets = RunSettings::default();
+    let resolver = resolver(&store, &client, secrets, cancel.clone(), environment);
     let runner = NativeRunner::new();
     let tools = Tools {
         store,
         resolver: &resolver,
         client,
         runner: &runner,
-        cancel: Cancel::new(),
+        cancel,
+        stdin: ui::stdin,
         stdout: ui::stdout,
     };
     let mode = Mode::Auto.resolve(environment.terminal);

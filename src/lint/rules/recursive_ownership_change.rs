@@ -205,39 +205,44 @@ fn is_add(step: &Step) -> bool {
 
 /// The bytes that are stored twice, if all of them come from the context.
 fn total_size(subject: &Subject<'_>, copies: &[(&Step, bool)]) -> Option<u64> {
-    let context = subject.context?;
     let mut total = 0;
     for (step, covered) in copies {
         let StepKind::Copy(copy) = &step.kind else {
             return None;
         };
-        if !covered || copy.add || copy.from != TreeSource::Context {
+        if !covered || copy.add {
             return None;
         }
-        total += copy_size(context, copy)?;
+        // Heredocs need no context.
+        let context = subject.context.filter(|_| copy.from == TreeSource::Context);
+        total = copy_size(context, copy)?.saturating_add(total);
     }
     Some(total)
 }
 
-fn copy_size(context: &LocalContext, copy: &CopyStep) -> Option<u64> {
+fn copy_size(context: Option<&LocalContext>, copy: &CopyStep) -> Option<u64> {
     let exclude = PatternList::new(&copy.exclude).ok()?;
     let mut size = 0;
     for source in &copy.sources {
-        match source {
-            CopySource::Inline { content, .. } => size += u64::try_from(content.len()).ok()?,
-            CopySource::Path(path) if has_wildcard(Path::new(path)) => {
-                let glob = Glob::new(Path::new(path)).ok()?;
-                for found in context.glob(&glob).ok()? {
-                    size += entry_size(context, &found.entry, &exclude)?;
-                }
-            }
-            CopySource::Path(path) => {
-                let entry = context.lookup(Path::new(path)).ok()?;
-                size += entry_size(context, &entry, &exclude)?;
-            }
-        }
+        let one = match source {
+            CopySource::Remote { .. } => return None,
+            CopySource::Inline { content, .. } => u64::try_from(content.len()).ok()?,
+            CopySource::Path(path) => path_size(context?, Path::new(path), &exclude)?,
+        };
+        size = one.saturating_add(size);
     }
     Some(size)
+}
+
+fn path_size(context: &LocalContext, path: &Path, exclude: &PatternList) -> Option<u64> {
+    if !has_wildcard(path) {
+        let entry = context.lookup(path).ok()?;
+        return entry_size(context, &entry, exclude);
+    }
+    let matches = context.glob(&Glob::new(path).ok()?).ok()?;
+    matches.iter().try_fold(0_u64, |size, found| {
+        Some(entry_size(context, &found.entry, exclude)?.saturating_add(size))
+    })
 }
 
 /// Counting stops here: a number is not worth more time.
@@ -249,7 +254,7 @@ fn entry_size(context: &LocalContext, entry: &Entry, exclude: &PatternList) -> O
         if count >= MOST_FILES {
             return None;
         }
-        size += below.ok()?.size();
+        size = below.ok()?.size().saturating_add(size);
     }
     Some(size)
 }

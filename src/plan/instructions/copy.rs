@@ -1,12 +1,16 @@
 //! COPY and ADD: sources and destination resolved as far as text goes; the files are the solver's.
 
 use super::super::lower::{Lowering, Place};
+use super::super::origin::{GitError, GitSource, HttpSource, Origin, is_git, is_http};
 use super::super::stage::StageState;
-use super::super::step::{CopySource, CopyStep, StepKind, TreeSource};
-use super::super::{Failure, expand_failure, fail, not_yet, paths};
+use super::super::step::{
+    BaseRequest, CopySource, CopyStep, ImageSource, StateRef, StepKind, TreeSource,
+};
+use super::super::{Failure, expand_failure, fail, paths};
 use super::{expand, tree};
 use crate::dockerfile::ast::{self, AddInstruction, CopyInstruction, Heredoc, Instruction, Word};
 use crate::dockerfile::word::{self, Mode};
+use crate::source::Span;
 
 pub(super) fn copy(
     lowering: &mut Lowering<'_>,
@@ -16,12 +20,13 @@ pub(super) fn copy(
     place: Place,
 ) -> Result<(), Failure> {
     let from = match &copy.from {
-        Some(word) => tree(lowering, state, &word.text, None, place, word.span)?,
-        None => TreeSource::Context,
+        Some(word) => Some(tree(lowering, state, &word.text, None, place, word.span)?),
+        None => None,
     };
     let spec = Spec {
         keyword: "COPY",
         from,
+        remote: None,
         sources: &copy.sources,
         destination: &copy.destination,
         chown: copy.chown.as_ref(),
@@ -41,9 +46,14 @@ pub(super) fn add(
     add: &AddInstruction,
     place: Place,
 ) -> Result<(), Failure> {
+    let remote = Remote {
+        checksum: add.checksum.as_ref(),
+        keep_git_dir: add.keep_git_dir,
+    };
     let spec = Spec {
         keyword: "ADD",
-        from: TreeSource::Context,
+        from: None,
+        remote: Some(remote),
         sources: &add.sources,
         destination: &add.destination,
         chown: add.chown.as_ref(),
@@ -53,52 +63,109 @@ pub(super) fn add(
         exclude: &add.exclude,
         unpack: add.unpack,
     };
-    lower(lowering, state, instruction, &spec, place)?;
-    if let Some(word) = &add.checksum {
-        let remote = "checksum requires HTTP(S) or Git sources";
-        let several = "checksum can't be specified for multiple sources";
-        let message = if add.sources.len() > 1 {
-            several
-        } else {
-            remote
-        };
+    if let Some(word) = add.checksum.as_ref().filter(|_| add.sources.len() > 1) {
+        let message = "checksum can't be specified for multiple sources";
         return Err(fail("checksum", word.span, message));
     }
-    Ok(())
+    lower(lowering, state, instruction, &spec, place)
 }
 
-/// COPY takes files of a tree only; what ADD fetches from elsewhere is not done yet.
-fn refuse_remote(spec: &Spec<'_>, path: &str, word: &Word) -> Result<(), Failure> {
-    let (git, url) = (is_git(path), is_url(path));
-    if spec.keyword == "ADD" {
-        return match (git, url) {
-            (true, _) => Err(not_yet(word.span, "ADD of a Git repository")),
-            (false, true) => Err(not_yet(word.span, "ADD of a URL")),
-            (false, false) => Ok(()),
+/// What only ADD says of what it fetches.
+struct Remote<'a> {
+    checksum: Option<&'a Word>,
+    keep_git_dir: Option<bool>,
+}
+
+/// A URL or repository as one of the plan's bases; nothing for a path.
+fn remote(
+    lowering: &mut Lowering<'_>,
+    state: &StageState,
+    spec: &Spec<'_>,
+    path: &str,
+    word: &Word,
+    place: Place,
+) -> Result<Option<(CopySource, String)>, Failure> {
+    let (git, url) = (is_git(path), is_http(path));
+    let Some(remote) = &spec.remote else {
+        if spec.from.is_some() {
+            return Ok(None);
+        }
+        let refuse = |code, message| Err(fail(code, word.span, message));
+        return match (url, git) {
+            (true, _) => refuse("copy-url", "source can't be a URL for COPY"),
+            (false, true) => refuse("copy-git", "source can't be a git ref for COPY"),
+            (false, false) => Ok(None),
         };
+    };
+    let checksum = match remote.checksum {
+        Some(word) => Some((expand(lowering, state, word, place)?, word.span)),
+        None => None,
+    };
+    let (origin, file) = if git {
+        git_origin(path, word, remote, checksum)?
+    } else if url {
+        http_origin(path, word, checksum)?
+    } else if let Some((_, span)) = checksum {
+        let message = "checksum requires HTTP(S) or Git sources";
+        return Err(fail("checksum", span, message));
+    } else {
+        return Ok(None);
+    };
+    let shown = origin.name();
+    let build = &lowering.options.build_platform;
+    let request = BaseRequest::new(ImageSource::Tree(origin), build, build);
+    let from = lowering.base_id(&request, &shown, word.span);
+    Ok(Some((CopySource::Remote { from, file }, shown)))
+}
+
+type Checksum = Option<(String, Span)>;
+
+fn git_origin(
+    text: &str,
+    word: &Word,
+    remote: &Remote<'_>,
+    checksum: Checksum,
+) -> Result<(Origin, Option<String>), Failure> {
+    let mut source =
+        GitSource::parse(text).map_err(|error| fail("git", word.span, error.to_string()))?;
+    if let Some((checksum, span)) = checksum {
+        let wrong = |error: GitError| fail("checksum", span, error.to_string());
+        source.expect(&checksum).map_err(wrong)?;
     }
-    if spec.from != TreeSource::Context {
-        return Ok(());
+    if let Some(keep) = remote.keep_git_dir {
+        source
+            .keep_git_dir(keep)
+            .map_err(|error| fail("git", word.span, error.to_string()))?;
     }
-    match (url, git) {
-        (true, _) => Err(fail(
-            "copy-url",
-            word.span,
-            "source can't be a URL for COPY",
-        )),
-        (false, true) => Err(fail(
-            "copy-git",
-            word.span,
-            "source can't be a git ref for COPY",
-        )),
-        (false, false) => Ok(()),
+    Ok((Origin::Git(source), None))
+}
+
+fn http_origin(
+    text: &str,
+    word: &Word,
+    checksum: Checksum,
+) -> Result<(Origin, Option<String>), Failure> {
+    let mut source =
+        HttpSource::parse(text).map_err(|error| fail("url", word.span, error.to_string()))?;
+    if let Some((checksum, span)) = checksum {
+        let digest = checksum.parse().map_err(|_| {
+            let message = format!("invalid checksum `{checksum}`");
+            let failure = fail("checksum", span, message);
+            Box::new(failure.hint("write it as `sha256:` and 64 hexadecimal digits"))
+        })?;
+        source.checksum = Some(digest);
     }
+    let file = source.file_name.clone();
+    Ok((Origin::Http(source), Some(file)))
 }
 
 /// What COPY and ADD have in common.
 struct Spec<'a> {
     keyword: &'static str,
-    from: TreeSource,
+    /// What was named to take files from; the main context if nothing was.
+    from: Option<TreeSource>,
+    /// Set for ADD, which also fetches.
+    remote: Option<Remote<'a>>,
     sources: &'a [ast::CopySource],
     destination: &'a Word,
     chown: Option<&'a Word>,
@@ -131,9 +198,11 @@ fn lower(
         match source {
             ast::CopySource::Path(word) => {
                 let path = expand(lowering, state, word, place)?;
-                refuse_remote(spec, &path, word)?;
-                names.push(path.clone());
-                sources.push(CopySource::Path(path));
+                let source = remote(lowering, state, spec, &path, word, place)?;
+                let (source, name) =
+                    source.unwrap_or_else(|| (CopySource::Path(path.clone()), path));
+                names.push(name);
+                sources.push(source);
             }
             ast::CopySource::Heredoc(heredoc) => {
                 heredocs.push(format!("<<{}", heredoc.name));
@@ -142,6 +211,15 @@ fn lower(
         }
     }
     names.append(&mut heredocs);
+    let takes_paths = sources
+        .iter()
+        .any(|source| matches!(source, CopySource::Path(_)));
+    let from = match &spec.from {
+        Some(from) => from.clone(),
+        None if takes_paths => lowering.main_context(&state.platform, place.span),
+        // The context is not even opened.
+        None => TreeSource::State(StateRef::Scratch),
+    };
     let mut text = spec.keyword.to_owned();
     if spec.parents {
         text.push_str(" --parents");
@@ -154,7 +232,7 @@ fn lower(
     text.push_str(&format!(" {} {written}", names.join(" ")));
     let step = CopyStep {
         add: spec.keyword == "ADD",
-        from: spec.from.clone(),
+        from,
         sources,
         destination: paths::destination(&state.cwd(), &written),
         chown,
@@ -164,7 +242,10 @@ fn lower(
         exclude: spec.exclude.iter().map(|word| word.text.clone()).collect(),
         unpack: spec.unpack,
     };
-    let step = lowering.step(state, place, &instruction.text, StepKind::Copy(step));
+    // A login in a URL is not shown.
+    let fetches = step.sources.iter().any(|source| source.tree().is_some());
+    let label = if fetches { &text } else { &instruction.text };
+    let step = lowering.step(state, place, label, StepKind::Copy(step));
     state.record(format!("{text} # buildkit"), Some(step));
     Ok(())
 }
@@ -190,17 +271,4 @@ fn inline(
         name: heredoc.name.clone(),
         content,
     })
-}
-
-fn is_url(path: &str) -> bool {
-    path.starts_with("http://") || path.starts_with("https://")
-}
-
-/// Git URLs: `git://`, `ssh://`, `git@host:path`, and http(s) ones whose path ends in `.git`.
-fn is_git(path: &str) -> bool {
-    let without_fragment = path.split(['#', '?']).next().unwrap_or_default();
-    path.starts_with("git://")
-        || path.starts_with("ssh://")
-        || path.starts_with("git@")
-        || (is_url(path) && without_fragment.ends_with(".git"))
 }

@@ -143,7 +143,10 @@ fn lower_mount(
             let from = source_tree(lowering, state, from.as_deref(), &target, spec, place)?;
             let source = paths::absolute("/", &source.unwrap_or_default());
             RunMount::Bind {
-                from: from.unwrap_or(TreeSource::Context),
+                from: match from {
+                    Some(from) => from,
+                    None => lowering.main_context(&state.platform, spec.span),
+                },
                 source,
                 target,
                 writable: read_write,

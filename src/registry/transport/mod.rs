@@ -24,5 +24,4 @@ pub use error::{ContentError, Failure, Unreachable};
 pub use redact::{SafeUrl, Secret};
 pub(super) use retry::{pause, retry};
 pub(super) use scope::Scopes;
-use send::Introduction;
-pub(super) use send::{Outgoing, Request, Target, Transport};
+pub(super) use send::{Introduction, Outgoing, Request, Target, Transport};

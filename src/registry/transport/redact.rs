@@ -8,6 +8,8 @@ use std::fmt;
 use reqwest::Url;
 use serde::Deserialize;
 
+use crate::registry::base64;
+
 /// Query keys whose values say nothing secret: what is asked of a token server or a registry.
 const SHOWN_KEYS: &[&str] = &["digest", "from", "last", "mount", "n", "scope", "service"];
 
@@ -23,8 +25,28 @@ impl Secret {
     }
 
     /// The text itself, for the header or form field that carries it.
-    pub(in crate::registry) fn reveal(&self) -> &str {
+    #[must_use]
+    pub fn reveal(&self) -> &str {
         &self.0
+    }
+
+    /// The value of an `Authorization` header that shows this token.
+    #[must_use]
+    pub fn bearer(&self) -> Self {
+        Self(format!("Bearer {}", self.0.trim()))
+    }
+
+    /// The value of an `Authorization` header that shows a user and a password.
+    #[must_use]
+    pub fn basic(user: &str, password: &str) -> Self {
+        let pair = format!("{user}:{password}");
+        Self(format!("Basic {}", base64::encode(pair.as_bytes())))
+    }
+
+    /// The same for a token that is shown as the password of a user.
+    #[must_use]
+    pub fn as_password_of(&self, user: &str) -> Self {
+        Self::basic(user, self.0.trim())
     }
 
     /// Whether there is nothing in it.

@@ -170,7 +170,7 @@ impl Transport {
     }
 
     /// Sends a request to a URL and wherever that redirects, and returns the answer, whatever it is.
-    pub(super) async fn exchange(
+    pub(in crate::registry) async fn exchange(
         &self,
         method: &Method,
         mut url: Url,
@@ -233,10 +233,10 @@ impl Transport {
 }
 
 /// The header that says who is asking, and whom it may be shown to.
-pub(super) struct Introduction<'a> {
-    pub(super) to: &'a Url,
-    pub(super) header: &'a HeaderValue,
-    pub(super) with_credentials: bool,
+pub(in crate::registry) struct Introduction<'a> {
+    pub(in crate::registry) to: &'a Url,
+    pub(in crate::registry) header: &'a HeaderValue,
+    pub(in crate::registry) with_credentials: bool,
 }
 
 /// Waits for `future` as long as it, or the counter beside it, gives a sign of life at least once in `silence`.

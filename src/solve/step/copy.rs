@@ -14,7 +14,8 @@ use super::{Inputs, Made, Worker};
 use crate::context::{LookupError, PatternList, Reach};
 use crate::fsio;
 use crate::layer::{self, ContentSource, Entry, EntryKind, Markers, Stack};
-use crate::plan::{CopySource, CopyStep, StepId};
+use crate::oci::Digest;
+use crate::plan::{CopySource, CopyStep, StateRef, StepId, TreeSource};
 
 /// Files that cannot be copied.
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +77,8 @@ pub enum CopyError {
     Damaged {
         /// Relative to the root.
         path: PathBuf,
-        /// Position of its layer in the state, bottom first.
-        layer: usize,
+        /// Its layer.
+        layer: Digest,
     },
     /// There is no context to copy from.
     #[error("there is no build context to copy from")]
@@ -156,37 +157,31 @@ pub(super) fn execute(
     };
     if let Some(tree) = &tree {
         for selected in tree.select(copy)? {
-            copying.draft.next_source();
-            match archive(worker, copy, tree, &selected)? {
-                Some((scratch, toc, content)) => {
-                    copying.unpack(&toc, &content)?;
-                    scratches.push(scratch);
-                }
-                None => copying.selected(tree, selected)?,
-            }
+            scratches.extend(copying.take(tree, selected, copy.unpack != Some(false))?);
         }
         if copy.parents {
             // The destination is there even if no wildcard matched.
             copying.make_destination(None)?;
         }
     }
+    for source in &copy.sources {
+        if let CopySource::Remote { from, file } = source {
+            let state = TreeSource::State(StateRef::Base(*from));
+            let tree = tree::open(worker, &state, inputs)?;
+            let selected = tree::select_remote(&tree, file.as_deref())?;
+            scratches.extend(copying.take(&tree, selected, copy.unpack == Some(true))?);
+        }
+    }
     copying.inline()?;
     let entries = draft.into_entries();
     let open = |content: &Content| match &tree {
         Some(tree) => tree.open_content(worker, content),
-        None => content.open_anywhere(),
+        None => content.open_anywhere(worker),
     };
     let written = write_layer(worker, id, entries, &open);
-    if let (
-        Err(StepError::Copy(CopyError::Damaged { layer, .. })),
-        Some(Tree::State { layers, .. }),
-    ) = (&written, &tree)
-    {
+    if let Err(StepError::Copy(CopyError::Damaged { layer, .. })) = &written {
         // What is damaged becomes a miss, so that the next build makes it again.
-        worker
-            .environment
-            .store
-            .forget_layer(layers[*layer].diff_id);
+        worker.environment.store.forget_layer(*layer);
     }
     written
 }
@@ -223,34 +218,36 @@ fn destination(below: &Stack, copy: &CopyStep) -> Result<(PathBuf, bool), StepEr
 
 type Archive = (crate::store::Scratch, layer::Toc, Arc<ContentSource>);
 
-/// For ADD: the contents of a source that is an archive, by content and never by name.
+/// The contents of a source that is an archive, by content and never by name.
 fn archive(
     worker: &Worker<'_>,
-    copy: &CopyStep,
     tree: &Tree<'_>,
     selected: &Selected,
 ) -> Result<Option<Archive>, StepError> {
-    let is_file = matches!(selected.node.entry.kind, EntryKind::File { .. });
-    if !copy.add || copy.unpack == Some(false) || !is_file {
-        return Ok(None);
-    }
-    let Some(content) = &selected.node.content else {
-        return Ok(None);
+    let scratch = worker.environment.store.scratch()?;
+    let opened = match (tree, &selected.node.content) {
+        (Tree::Context(tree), Some(Content::Context(entry))) => {
+            let opened = tree.context.open_content(entry)?;
+            let Some(file) = opened.file() else {
+                return Ok(None);
+            };
+            // The descriptor was opened beneath the context's root; its path leads nowhere else.
+            layer::open_archive(format!("/proc/self/fd/{}", file.as_raw_fd()))
+        }
+        (Tree::State { .. }, Some(content)) => {
+            let path = scratch.path().join("file");
+            let mut reader = tree.open_content(worker, content)?;
+            let mut file = fsio::create(&path)?;
+            std::io::copy(&mut reader, &mut file)
+                .map_err(|source| fsio::Error::new("copy to", &path, source))?;
+            layer::open_archive(path)
+        }
+        _ => return Ok(None),
     };
-    let (Tree::Context(tree), Content::Context(entry)) = (tree, content) else {
-        return Ok(None);
-    };
-    let opened = tree.context.open_content(entry)?;
-    let Some(file) = opened.file() else {
-        return Ok(None);
-    };
-    // The descriptor was opened beneath the context's root; its path leads nowhere else.
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let Some(mut plain) = layer::open_archive(path).map_err(CopyError::Archive)? else {
+    let Some(mut plain) = opened.map_err(CopyError::Archive)? else {
         return Ok(None);
     };
     // Files are read again when the layer is written, each from its place in the plain tar.
-    let scratch = worker.environment.store.scratch()?;
     let path = scratch.path().join("tar");
     let mut tar = fsio::create(&path)?;
     std::io::copy(&mut plain, &mut tar)
@@ -277,6 +274,30 @@ struct Copying<'c, 'd> {
 }
 
 impl Copying<'_, '_> {
+    /// Takes a source: what is in it if it is an archive that is to be unpacked, else itself. What is unpacked stays in the
+    /// scratch folder until the layer is written.
+    fn take(
+        &mut self,
+        tree: &Tree<'_>,
+        selected: Selected,
+        unpack: bool,
+    ) -> Result<Option<crate::store::Scratch>, StepError> {
+        self.draft.next_source();
+        let is_file = matches!(selected.node.entry.kind, EntryKind::File { .. });
+        let archive = if self.copy.add && unpack && is_file {
+            archive(self.worker, tree, &selected)?
+        } else {
+            None
+        };
+        match archive {
+            Some((scratch, toc, content)) => {
+                self.unpack(&toc, &content)?;
+                Ok(Some(scratch))
+            }
+            None => self.selected(tree, selected).map(|()| None),
+        }
+    }
+
     fn make_destination(&mut self, mtime: Option<i64>) -> Result<(), StepError> {
         if self.destination.as_os_str().is_empty() {
             return Ok(());

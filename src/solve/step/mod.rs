@@ -320,8 +320,8 @@ fn foreign_digests(
     let mut digests = Vec::new();
     for (source, foreign) in cache_key::foreign_sources(step) {
         digests.push(match foreign {
-            Foreign::Copy(copy) => tree::copy_digest(worker, source, copy, inputs)?,
-            Foreign::Path(path) => tree::path_digest(worker, source, path, inputs)?,
+            Foreign::Copy(copy) => tree::copy_digest(worker, &source, copy, inputs)?,
+            Foreign::Path(path) => tree::path_digest(worker, &source, path, inputs)?,
         });
     }
     Ok(digests)

@@ -14,7 +14,7 @@ use crate::context::{
 };
 use crate::layer::{Entry, EntryKind, Found, Stack};
 use crate::oci::{Digest, Hasher};
-use crate::plan::{CopySource, CopyStep, TreeSource};
+use crate::plan::{CopySource, CopyStep, StateRef, TreeSource};
 
 /// Threads that hash the files of a context.
 const HASHING_THREADS: usize = 4;
@@ -47,7 +47,7 @@ pub(super) enum Content {
     /// In a context.
     Context(context::Entry),
     /// In a layer of a state.
-    Layer(usize, Entry),
+    Layer(Arc<LayerHandle>, Entry),
     /// Here.
     Inline(Arc<[u8]>),
     /// In an archive that was unpacked to a tar.
@@ -60,7 +60,7 @@ pub(super) enum Identity {
     /// Device and inode.
     Inode(u64, u64),
     /// Layer and path of the first name.
-    Layer(usize, PathBuf),
+    Layer(Digest, PathBuf),
 }
 
 /// A source of a copy as found in its tree.
@@ -128,7 +128,10 @@ pub(super) fn path_digest(
     path: &str,
     inputs: &Inputs,
 ) -> Result<Digest, StepError> {
-    if let (TreeSource::State(reference), "/") = (source, path) {
+    if let (TreeSource::State(reference), "/") = (source, path)
+        // What was fetched is one small layer, whose content says more than its identity.
+        && !is_fetched(worker, *reference)
+    {
         return Ok(inputs.state(*reference).identity);
     }
     let tree = open(worker, source, inputs)?;
@@ -141,9 +144,30 @@ pub(super) fn path_digest(
     tree.digest(&[selected], PatternList::default())
 }
 
+fn is_fetched(worker: &Worker<'_>, state: StateRef) -> bool {
+    match state {
+        StateRef::Base(base) => worker.plan.base(base).is_tree(),
+        StateRef::Scratch | StateRef::Step(_) => false,
+    }
+}
+
 /// `--exclude` as patterns.
 pub(super) fn exclude_patterns(copy: &CopyStep) -> Result<PatternList, StepError> {
     PatternList::new(&copy.exclude).map_err(|error| CopyError::Exclude(error.to_string()).into())
+}
+
+/// What ADD takes from elsewhere: one file, or all of a tree.
+pub(super) fn select_remote(tree: &Tree<'_>, file: Option<&str>) -> Result<Selected, StepError> {
+    let path = PathBuf::from(file.unwrap_or_default());
+    Ok(Selected {
+        node: tree.find(&path)?,
+        reach: if file.is_some() {
+            Reach::Whole
+        } else {
+            Reach::Contents
+        },
+        name: path,
+    })
 }
 
 impl Tree<'_> {
@@ -243,12 +267,16 @@ impl Tree<'_> {
                 let entry = tree.context.lookup(path).map_err(CopyError::Lookup)?;
                 Ok(context_node(tree, entry))
             }
-            Self::State { stack, .. } => {
+            Self::State { stack, layers } => {
                 let missing = || CopyError::NotFound {
                     path: path.to_owned(),
                 };
                 let resolved = stack.resolve(path, true).map_err(|_| missing())?;
-                Ok(state_node(stack, resolved.found.ok_or_else(missing)?))
+                Ok(state_node(
+                    stack,
+                    layers,
+                    resolved.found.ok_or_else(missing)?,
+                ))
             }
         }
     }
@@ -262,7 +290,7 @@ impl Tree<'_> {
                     .map(|found| (found.name, context_node(tree, found.entry)))
                     .collect())
             }
-            Self::State { stack, .. } => {
+            Self::State { stack, layers } => {
                 let mut found: Vec<(PathBuf, Node)> = Vec::new();
                 let Ok(base) = stack.resolve(glob.prefix(), true) else {
                     return Ok(found);
@@ -284,7 +312,7 @@ impl Tree<'_> {
                         && let Ok(resolved) = stack.resolve(&candidate.entry.path, true)
                         && let Some(end) = resolved.found
                     {
-                        found.push((name, state_node(stack, end)));
+                        found.push((name, state_node(stack, layers, end)));
                     }
                 }
                 Ok(found)
@@ -311,7 +339,7 @@ impl Tree<'_> {
                     visit(below, context_node(tree, found))?;
                 }
             }
-            Self::State { stack, .. } => {
+            Self::State { stack, layers } => {
                 for found in stack.walk(root) {
                     let below = found
                         .entry
@@ -320,7 +348,7 @@ impl Tree<'_> {
                         .unwrap_or(&found.entry.path)
                         .to_owned();
                     if !exclude.judge(&below).excluded {
-                        visit(below, state_node(stack, found))?;
+                        visit(below, state_node(stack, layers, found))?;
                     }
                 }
             }
@@ -376,28 +404,30 @@ impl Tree<'_> {
             (Self::Context(tree), Content::Context(entry)) => {
                 Ok(Box::new(tree.context.open_content(entry)?))
             }
-            (Self::State { layers, .. }, Content::Layer(index, entry)) => {
-                let layer = &layers[*index];
+            (_, other) => other.open_anywhere(worker),
+        }
+    }
+}
+
+impl Content {
+    /// Opens content that is in no context.
+    pub(super) fn open_anywhere(
+        &self,
+        worker: &Worker<'_>,
+    ) -> Result<Box<dyn Read + Send>, StepError> {
+        match self {
+            Self::Layer(layer, entry) => {
                 let broken = |source| LayerError::Format {
                     diff_id: layer.diff_id,
                     source,
                 };
                 Ok(worker.layers.content(layer)?.open(entry).map_err(broken)?)
             }
-            (_, other) => other.open_anywhere(),
-        }
-    }
-}
-
-impl Content {
-    /// Opens content that belongs to no tree.
-    pub(super) fn open_anywhere(&self) -> Result<Box<dyn Read + Send>, StepError> {
-        match self {
             Self::Inline(bytes) => Ok(Box::new(std::io::Cursor::new(Arc::clone(bytes)))),
             Self::Archive(source, entry) => source
                 .open(entry)
                 .map_err(|error| CopyError::Archive(error).into()),
-            Self::Context(_) | Self::Layer(..) => Err(CopyError::NoContext.into()),
+            Self::Context(_) => Err(CopyError::NoContext.into()),
         }
     }
 }
@@ -459,7 +489,7 @@ fn context_node(tree: &ContextTree, found: context::Entry) -> Node {
     }
 }
 
-fn state_node(stack: &Stack, found: Found<'_>) -> Node {
+fn state_node(stack: &Stack, layers: &[Arc<LayerHandle>], found: Found<'_>) -> Node {
     let path = found.entry.path.clone();
     let Some(end) = stack.content_of(found) else {
         return Node {
@@ -470,10 +500,11 @@ fn state_node(stack: &Stack, found: Found<'_>) -> Node {
     };
     let mut entry = end.entry.clone();
     entry.path = path;
-    let is_file = matches!(entry.kind, EntryKind::File { .. });
+    let file = matches!(entry.kind, EntryKind::File { .. });
+    let layer = layers.get(end.layer).filter(|_| file);
     Node {
-        content: is_file.then(|| Content::Layer(end.layer, end.entry.clone())),
-        identity: is_file.then(|| Identity::Layer(end.layer, end.entry.path.clone())),
+        content: layer.map(|layer| Content::Layer(Arc::clone(layer), end.entry.clone())),
+        identity: layer.map(|layer| Identity::Layer(layer.diff_id, end.entry.path.clone())),
         entry,
     }
 }

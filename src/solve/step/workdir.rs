@@ -31,6 +31,6 @@ pub(super) fn execute(
     draft.make_parents(&resolved.path)?;
     draft.make_directory(&resolved.path, None)?;
     write_layer(worker, id, draft.into_entries(), &|content| {
-        content.open_anywhere()
+        content.open_anywhere(worker)
     })
 }

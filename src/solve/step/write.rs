@@ -65,7 +65,7 @@ pub(super) fn write_layer_as(
 /// What was copied from a state must be what the state's table of contents says: a damaged layer must not get into others.
 fn verify(entries: &[Drafted], layer: &Layer) -> Result<(), StepError> {
     for drafted in entries {
-        let Some(Content::Layer(index, source)) = &drafted.content else {
+        let Some(Content::Layer(layer_of, source)) = &drafted.content else {
             continue;
         };
         let EntryKind::File {
@@ -80,7 +80,7 @@ fn verify(entries: &[Drafted], layer: &Layer) -> Result<(), StepError> {
         {
             return Err(CopyError::Damaged {
                 path: source.path.clone(),
-                layer: *index,
+                layer: layer_of.diff_id,
             }
             .into());
         }

@@ -33,6 +33,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("snapshot", &["oci", "sys", "fsio", "layer"]),
     ("sandbox", &["sys", "fsio"]),
     ("registry", &["oci", "fsio"]),
+    (
+        "fetch",
+        &["oci", "fsio", "plan", "layer", "store", "registry"],
+    ),
     ("image", &["oci", "fsio", "layer"]),
     (
         "solve",
@@ -61,6 +65,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "snapshot",
             "sandbox",
             "registry",
+            "fetch",
             "image",
             "solve",
             "export",
@@ -71,7 +76,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "source", "oci", "fsio", "context", "plan", "lint", "store", "sandbox", "registry",
-            "solve", "export", "build", "ui",
+            "fetch", "solve", "export", "build", "ui",
         ],
     ),
     ("main", &["sandbox", "cli"]),

@@ -9,31 +9,31 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// A request that was read to its end.
 #[derive(Clone, Debug)]
-pub(super) struct Request {
-    pub(super) method: String,
+pub(in super::super) struct Request {
+    pub(in super::super) method: String,
     /// Without the query.
-    pub(super) path: String,
-    pub(super) query: BTreeMap<String, String>,
+    pub(in super::super) path: String,
+    pub(in super::super) query: BTreeMap<String, String>,
     /// Path and query as they came.
-    pub(super) target: String,
+    pub(in super::super) target: String,
     /// By name in lower case.
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) body: Vec<u8>,
+    pub(in super::super) headers: BTreeMap<String, String>,
+    pub(in super::super) body: Vec<u8>,
 }
 
 /// What is sent back.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+pub(in super::super) struct Answer {
+    pub(in super::super) status: u16,
+    pub(in super::super) headers: Vec<(String, String)>,
+    pub(in super::super) body: Vec<u8>,
     /// What happens to the body on its way.
-    pub(super) delivery: Delivery,
+    pub(in super::super) delivery: Delivery,
 }
 
 /// How a body is delivered.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) enum Delivery {
+pub(in super::super) enum Delivery {
     #[default]
     Whole,
     /// The connection is closed after so many bytes.
@@ -47,26 +47,26 @@ pub(super) enum Delivery {
 }
 
 impl Answer {
-    pub(super) fn new(status: u16) -> Self {
+    pub(in super::super) fn new(status: u16) -> Self {
         Self {
             status,
             ..Self::default()
         }
     }
 
-    pub(super) fn header(mut self, name: &str, value: impl ToString) -> Self {
+    pub(in super::super) fn header(mut self, name: &str, value: impl ToString) -> Self {
         self.headers.push((name.to_owned(), value.to_string()));
         self
     }
 
-    pub(super) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+    pub(in super::super) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 }
 
 /// Accepts connections for as long as the runtime runs.
-pub(super) async fn serve(
+pub(in super::super) async fn serve(
     listener: TcpListener,
     respond: Arc<dyn Fn(&Request) -> Answer + Send + Sync>,
 ) {
@@ -234,7 +234,7 @@ fn phrase(status: u16) -> &'static str {
 }
 
 /// Undoes `%41` and `+`.
-pub(super) fn decode(text: &str) -> String {
+pub(in super::super) fn decode(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -3,7 +3,7 @@
 //! It speaks as much of the distribution protocol as builders use, keeps a log of what it was asked, and can ask for logins and
 //! be its own token server.
 
-mod http;
+pub(super) mod http;
 mod protocol;
 
 use std::collections::BTreeMap;
