@@ -71,6 +71,8 @@ pub struct Report {
 pub struct Sources {
     /// Every text.
     pub map: SourceMap,
+    /// What was noticed of a file that cannot be planned.
+    pub noticed: Vec<Observation>,
     /// What the checks found, as soon as they were made.
     pub warnings: Vec<Diagnostic>,
 }
@@ -141,8 +143,9 @@ pub fn build(
     let mut vertices = Vertices::new(sink);
     let start = source::open(request, tools, sources, &mut vertices)?;
     let planned = make_plan(request, tools, &start, sources, &mut vertices);
-    let violated = check(request, &start, &planned, sources)?;
-    let Planned { plan, bases } = planned.map_err(|unplanned| unplanned.error)?;
+    let plan = planned.as_ref().ok().map(|(plan, _)| plan);
+    let violated = check(request, &start, plan, sources)?;
+    let (plan, bases) = planned?;
     if !violated.is_empty() {
         return Err(BuildError::Check(violated));
     }
@@ -174,14 +177,10 @@ pub fn build(
 fn check(
     request: &Request,
     start: &Start,
-    planned: &Result<Planned, Unplanned>,
+    plan: Option<&Plan>,
     sources: &mut Sources,
 ) -> Result<Vec<&'static str>, BuildError> {
     let control = lint::control(&start.dockerfile, &request.plan.build_args)?;
-    let (plan, observations) = match planned {
-        Ok(Planned { plan, .. }) => (Some(plan), &plan.observations),
-        Err(unplanned) => (None, &unplanned.observations),
-    };
     let context = match &start.folder {
         Some(folder) if plan.is_some_and(|plan| contexts_used(plan).0) => {
             let ignore = IgnoreFile::read(folder, start.path.as_deref())?;
@@ -193,7 +192,7 @@ fn check(
         dockerfile: &start.dockerfile,
         sources: &sources.map,
         remarks: &start.remarks,
-        observations,
+        observations: plan.map_or(&sources.noticed, |plan| &plan.observations),
         plan,
         context: context.as_ref(),
     };
@@ -214,20 +213,7 @@ pub fn plan_only(
 ) -> Result<Plan, BuildError> {
     let mut vertices = Vertices::new(sink);
     let start = source::open(request, tools, sources, &mut vertices)?;
-    let planned = make_plan(request, tools, &start, sources, &mut vertices);
-    Ok(planned.map_err(|unplanned| unplanned.error)?.plan)
-}
-
-/// A plan and the images that it starts from.
-struct Planned {
-    plan: Plan,
-    bases: ResolvedBases,
-}
-
-/// Why there is no plan, and what was noticed on the way.
-struct Unplanned {
-    error: BuildError,
-    observations: Vec<Observation>,
+    Ok(make_plan(request, tools, &start, sources, &mut vertices)?.0)
 }
 
 fn make_plan(
@@ -236,23 +222,21 @@ fn make_plan(
     start: &Start,
     sources: &mut Sources,
     vertices: &mut Vertices<'_>,
-) -> Result<Planned, Unplanned> {
+) -> Result<(Plan, ResolvedBases), BuildError> {
     let options = plan_options(request, start);
-    let mut bases = start.resolved.clone();
+    let mut resolved = start.resolved.clone();
     loop {
-        let error = match plan::lower(&start.dockerfile, &mut sources.map, &options, &bases) {
-            Ok(Lowered::Plan(plan)) => return Ok(Planned { plan: *plan, bases }),
-            Ok(Lowered::Needs(needs)) => match resolve_all(tools, &needs, &mut bases, vertices) {
-                Ok(()) => continue,
-                Err(error) => error,
-            },
-            Err(diagnostics) => BuildError::Dockerfile(diagnostics),
+        let lowered = plan::lower(&start.dockerfile, &mut sources.map, &options, &resolved);
+        let going_on = match lowered {
+            Ok(Lowered::Plan(plan)) => return Ok((*plan, resolved)),
+            Ok(Lowered::Needs(needs)) => resolve_all(tools, &needs, &mut resolved, vertices),
+            Err(diagnostics) => Err(BuildError::Dockerfile(diagnostics)),
         };
-        let observations = plan::observe(&start.dockerfile, &mut sources.map, &options, &bases);
-        return Err(Unplanned {
-            error,
-            observations,
-        });
+        if let Err(error) = going_on {
+            let Start { dockerfile, .. } = start;
+            sources.noticed = plan::observe(dockerfile, &mut sources.map, &options, &resolved);
+            return Err(error);
+        }
     }
 }
 

@@ -35,8 +35,8 @@ pub fn lower(
     options: &PlanOptions,
     resolved: &ResolvedBases,
 ) -> Result<Lowered, Vec<Diagnostic>> {
-    let mut lowering =
-        Lowering::new(dockerfile, sources, options, resolved).map_err(|failure| vec![*failure])?;
+    let mut lowering = Lowering::begin(dockerfile, sources, options, resolved)
+        .map_err(|failure| vec![*failure])?;
     Ok(match lowering.run()? {
         Progress::Missing(missing) => Lowered::Needs(missing),
         Progress::Done(state) => Lowered::Plan(Box::new(lowering.plan(*state))),
@@ -51,7 +51,7 @@ pub fn observe(
     options: &PlanOptions,
     resolved: &ResolvedBases,
 ) -> Vec<Observation> {
-    let Ok(mut lowering) = Lowering::new(dockerfile, sources, options, resolved) else {
+    let Ok(mut lowering) = Lowering::begin(dockerfile, sources, options, resolved) else {
         return Vec::new();
     };
     let _told_before = lowering.run();
@@ -116,7 +116,7 @@ pub(super) struct Lowering<'a> {
 }
 
 impl<'a> Lowering<'a> {
-    fn new(
+    fn begin(
         dockerfile: &'a Dockerfile,
         sources: &'a mut SourceMap,
         options: &'a PlanOptions,
@@ -158,11 +158,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn run(&mut self) -> Result<Progress, Vec<Diagnostic>> {
-        self.notice_default_base_names();
-        for index in 0..self.dockerfile.stages.len() {
-            let line = self.read_from_line(index).map_err(|f| vec![*f])?;
-            self.lines.push(line);
-        }
+        self.read_from_lines().map_err(|failure| vec![*failure])?;
         self.reach().map_err(|failure| vec![*failure])?;
         let resolved = self.resolved;
         let requests = self.requests.iter();
@@ -175,6 +171,15 @@ impl<'a> Lowering<'a> {
         } else {
             Ok(Progress::Missing(missing))
         }
+    }
+
+    fn read_from_lines(&mut self) -> Result<(), Failure> {
+        self.notice_default_base_names();
+        for index in 0..self.dockerfile.stages.len() {
+            let line = self.read_from_line(index)?;
+            self.lines.push(line);
+        }
+        Ok(())
     }
 
     fn read_from_line(&mut self, index: usize) -> Result<FromLine, Failure> {
