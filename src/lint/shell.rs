@@ -316,4 +316,12 @@ mod tests {
             assert_eq!(commands[0].arguments().join(" "), arguments, "of {text}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn every_text_has_a_reading(text in "[ab$(){}`'\"\\\\<>&|;#\n\t -]{0,60}") {
+            let commands = commands(&text);
+            assert!(commands.iter().all(|command| !command.words.is_empty()));
+        }
+    }
 }

@@ -25,6 +25,7 @@ use builder::plan::{
     Observation, Plan, PlanOptions, ResolvedBases, lower, observe,
 };
 use builder::source::{Diagnostic, SourceMap, Style, render};
+use proptest::prelude::*;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/lint")
@@ -325,6 +326,62 @@ fn examples_of_pages_are_what_they_say() {
             let findings = check(&case, text.into_bytes()).findings.warnings;
             let fired = findings.iter().any(|finding| finding.code == rule.name);
             assert_eq!(fired, fires, "{heading} of {}", rule.name);
+        }
+    }
+}
+
+/// A Dockerfile of lines that rules look at, in any order, some of them continued in odd ways.
+fn dockerfile_like() -> impl Strategy<Value = String> {
+    let lines = prop::sample::select(vec![
+        "FROM base\n",
+        "from base as B\n",
+        "FROM --platform=$TARGETPLATFORM b AS c\n",
+        "FROM --platform=linux/arm64 ${X:-base} As arm64\n",
+        "ARG X\n",
+        "arg TOKEN=$Y é=\"b c\"\n",
+        "ENV A b \\\n\n c\n",
+        "ENV k \"v w\" x\n",
+        "LABEL l 'm n'\n",
+        "MAINTAINER \"é\" $x\n",
+        "EXPOSE 80/TCP 1:2 [::1]:3:4/UdP $P\n",
+        "WORKDIR a/$B\n",
+        "CMD top -b\n",
+        "ENTRYPOINT a é\n",
+        "HEALTHCHECK NONE\n",
+        "COPY . \\\n  \t\n# c\n\n /app\n",
+        "COPY <<A <<\"B\" /x/\n\n$Q\nA\nB\n",
+        "RUN cd /app && chown -R é:é . \"$A\" ${k} ; apt-get update\n",
+        "RUN chmod --recursive -x '/app/*' && pip install 'é\n",
+        "RUN <<EOF\nmake $(\nmake `a\n\"\nEOF\n",
+        "RUN sh -x <<-EOF 2>&1 | cat\n\tapk add 'x'\n\tEOF\n",
+        "RUN [\"chown\", \"-R\", \"\", \"/\"]\n",
+        "ONBUILD run chown -R a $Z\n",
+        "# check=skip=UndefinedVar\n",
+        "# check=experimental=all\n",
+        "# X is what\n",
+        "\n",
+        "RUN a \\\n\n",
+    ]);
+    prop::collection::vec(lines, 0..12).prop_map(|lines| format!("FROM base\n{}", lines.concat()))
+}
+
+proptest! {
+    #[test]
+    fn any_dockerfile_is_checked_and_edits_keep_it_one(text in dockerfile_like()) {
+        let case = folder().join("control/as-it-is");
+        let before = check(&case, text.clone().into_bytes());
+        prop_assert_eq!(rendered(&before).is_empty(), before.findings.warnings.is_empty());
+        for finding in &before.findings.warnings {
+            if finding.fix.is_empty() {
+                continue;
+            }
+            let after = check(&case, with_edits(&text, finding).into_bytes());
+            let stages = |checked: &Checked| {
+                let stages = checked.dockerfile.stages.iter();
+                stages.map(|stage| stage.instructions.len()).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(stages(&before), stages(&after));
+            prop_assert_eq!(before.plan.is_some(), after.plan.is_some());
         }
     }
 }
