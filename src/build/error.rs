@@ -66,6 +66,9 @@ pub enum BuildError {
     /// Text on standard input, and `-f`.
     #[error("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")]
     AmbiguousDockerfile,
+    /// A Dockerfile that is to be changed and is no file of this machine.
+    #[error("only a Dockerfile that is a file of this machine can be mended")]
+    NotAFile,
     /// A Dockerfile of a size that none has.
     #[error("the Dockerfile `{name}` is larger than {limit} bytes")]
     LargeDockerfile {
@@ -118,6 +121,9 @@ pub enum ResolveError {
     /// From a registry.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// There is nowhere to put what would be fetched.
+    #[error("there is no local store to fetch into")]
+    NoStore,
     /// From a URL, a repository or an archive.
     #[error(transparent)]
     Fetch(#[from] FetchError),
@@ -149,6 +155,7 @@ impl BuildError {
             )
             | Self::Export(ExportError::IsFolder(_) | ExportError::NotALayout(_))
             | Self::AmbiguousDockerfile
+            | Self::NotAFile
             | Self::CheckOptions(_)
             | Self::NoImage(_) => Category::Usage,
             Self::Base {
@@ -262,6 +269,15 @@ fn step_hints(error: &StepError, disk: &dyn Fn(&fsio::Error) -> Vec<String>) -> 
         StepError::SecretMissing { id } => {
             vec![format!("give it with `--secret id={id},src=FILE`")]
         }
+        StepError::SshMissing { id } => {
+            let example = if id == crate::agent::DEFAULT_ID {
+                "--ssh default".to_owned()
+            } else {
+                format!("--ssh {id}=SOCKET")
+            };
+            vec![format!("forward an agent or a key with `{example}`")]
+        }
+        StepError::Agent(error) => error.hint().into_iter().collect(),
         StepError::Disk(error) | StepError::Store(StoreError::Disk(error)) => disk(error),
         _ => Vec::new(),
     }

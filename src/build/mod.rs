@@ -2,7 +2,9 @@
 //!
 //! read → parse → plan, resolving bases until nothing is missing → check → solve → assemble → name → export
 
+mod check;
 mod error;
+mod fix;
 mod output;
 mod request;
 mod resolve;
@@ -13,12 +15,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+pub use check::{Checked, MissingBase, MissingBases, check, outline, targets};
 pub use error::{BuildError, Category, ResolveError};
+pub use fix::{Fixed, FixedFinding, Refusal, fix};
 pub use output::save;
 pub use request::{ContextSource, DockerfileSource, PlanRequest, Request, SourceRequest};
 pub use resolve::{ImageResolver, Resolver};
+pub use source::Reader;
 
 use crate::context::{IgnoreFile, LocalContext};
+use crate::dockerfile::Dockerfile;
 use crate::fsio;
 use crate::image::{Assembly, HistoryStep, assemble};
 use crate::layer::Privileges;
@@ -34,7 +40,7 @@ use crate::solve::{
 };
 use crate::source::{Diagnostic, SourceMap};
 use crate::store::Store;
-use source::Start;
+use source::Opened;
 
 /// What a build works with besides its request.
 #[derive(Debug)]
@@ -53,6 +59,17 @@ pub struct Tools<'a> {
     pub stdin: fn() -> Box<dyn std::io::Read + Send>,
     /// Where artefacts without a destination go.
     pub stdout: fn() -> Box<dyn std::io::Write + Send>,
+}
+
+impl Tools<'_> {
+    /// What of it reads contexts and Dockerfiles.
+    fn reader(&self) -> Reader<'_> {
+        Reader {
+            resolver: self.resolver,
+            store: Some(&self.store),
+            stdin: self.stdin,
+        }
+    }
 }
 
 /// What a build made.
@@ -141,15 +158,25 @@ pub fn build(
         fsio::remove_file_if_there(path)?;
     }
     let mut vertices = Vertices::new(sink);
-    let start = source::open(request, tools, sources, &mut vertices)?;
-    let planned = make_plan(request, tools, &start, sources, &mut vertices);
+    let opened = source::open(request, &tools.reader(), sources, &mut vertices)?;
+    let (dockerfile, remarks) = source::parse(&opened.file)?;
+    let planned = make_plan(
+        request,
+        tools.resolver,
+        (&dockerfile, &opened),
+        sources,
+        &mut vertices,
+    );
     let plan = planned.as_ref().ok().map(|(plan, _)| plan);
-    let violated = check(request, &start, plan, sources)?;
+    let parsed = (&dockerfile, remarks.as_slice());
+    let found = findings(request, &opened, parsed, plan, sources)?;
+    check::report(&found.warnings, &sources.map, vertices.sink);
+    sources.warnings = found.warnings;
     let (plan, bases) = planned?;
-    if !violated.is_empty() {
-        return Err(BuildError::Check(violated));
+    if !found.violated.is_empty() {
+        return Err(BuildError::Check(found.violated));
     }
-    let environment = environment(request, tools, &plan, bases, &start)?;
+    let environment = environment(request, tools, &plan, bases, &opened)?;
     let first = vertices.next;
     vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
     let solution = solve::solve(&plan, &environment, vertices.sink, first)?;
@@ -172,33 +199,31 @@ pub fn build(
     })
 }
 
-/// Applies the build checks, as far as planning came. What they find is in `sources` afterwards,
-/// whatever becomes of the build. Gives the rules that fail it.
-fn check(
+/// Applies the build checks, as far as planning came.
+fn findings(
     request: &Request,
-    start: &Start,
+    opened: &Opened,
+    (dockerfile, remarks): (&Dockerfile, &[Diagnostic]),
     plan: Option<&Plan>,
-    sources: &mut Sources,
-) -> Result<Vec<&'static str>, BuildError> {
-    let control = lint::control(&start.dockerfile, &request.plan.build_args)?;
-    let context = match &start.folder {
+    sources: &Sources,
+) -> Result<lint::Findings, BuildError> {
+    let control = lint::control(dockerfile, &request.plan.build_args)?;
+    let context = match &opened.folder {
         Some(folder) if plan.is_some_and(|plan| contexts_used(plan).0) => {
-            let ignore = IgnoreFile::read(folder, start.path.as_deref())?;
+            let ignore = IgnoreFile::read(folder, opened.path.as_deref())?;
             Some(LocalContext::open(folder, ignore)?)
         }
         _ => None,
     };
     let subject = lint::Subject {
-        dockerfile: &start.dockerfile,
+        dockerfile,
         sources: &sources.map,
-        remarks: &start.remarks,
+        remarks,
         observations: plan.map_or(&sources.noticed, |plan| &plan.observations),
         plan,
         context: context.as_ref(),
     };
-    let findings = lint::check(&subject, &control);
-    sources.warnings = findings.warnings;
-    Ok(findings.violated)
+    Ok(lint::check(&subject, &control))
 }
 
 /// Only plans: for `--print plan`.
@@ -212,28 +237,29 @@ pub fn plan_only(
     sink: &mut dyn EventSink,
 ) -> Result<Plan, BuildError> {
     let mut vertices = Vertices::new(sink);
-    let start = source::open(request, tools, sources, &mut vertices)?;
-    Ok(make_plan(request, tools, &start, sources, &mut vertices)?.0)
+    let opened = source::open(request, &tools.reader(), sources, &mut vertices)?;
+    let (dockerfile, _) = source::parse(&opened.file)?;
+    let parsed = (&dockerfile, &opened);
+    Ok(make_plan(request, tools.resolver, parsed, sources, &mut vertices)?.0)
 }
 
 fn make_plan(
     request: &Request,
-    tools: &Tools<'_>,
-    start: &Start,
+    resolver: &dyn ImageResolver,
+    (dockerfile, opened): (&Dockerfile, &Opened),
     sources: &mut Sources,
     vertices: &mut Vertices<'_>,
 ) -> Result<(Plan, ResolvedBases), BuildError> {
-    let options = plan_options(request, start);
-    let mut resolved = start.resolved.clone();
+    let options = plan_options(request, opened);
+    let mut resolved = opened.resolved.clone();
     loop {
-        let lowered = plan::lower(&start.dockerfile, &mut sources.map, &options, &resolved);
+        let lowered = plan::lower(dockerfile, &mut sources.map, &options, &resolved);
         let going_on = match lowered {
             Ok(Lowered::Plan(plan)) => return Ok((*plan, resolved)),
-            Ok(Lowered::Needs(needs)) => resolve_all(tools, &needs, &mut resolved, vertices),
+            Ok(Lowered::Needs(needs)) => resolve_all(resolver, &needs, &mut resolved, vertices),
             Err(diagnostics) => Err(BuildError::Dockerfile(diagnostics)),
         };
         if let Err(error) = going_on {
-            let Start { dockerfile, .. } = start;
             sources.noticed = plan::observe(dockerfile, &mut sources.map, &options, &resolved);
             return Err(error);
         }
@@ -242,12 +268,11 @@ fn make_plan(
 
 /// All at once; only manifests and configs are fetched.
 fn resolve_all(
-    tools: &Tools<'_>,
+    resolver: &dyn ImageResolver,
     needs: &[(BaseRequest, crate::source::Span)],
     resolved: &mut ResolvedBases,
     vertices: &mut Vertices<'_>,
 ) -> Result<(), BuildError> {
-    let resolver = tools.resolver;
     let started: Vec<_> = needs
         .iter()
         .map(|(request, _)| {
@@ -297,7 +322,7 @@ fn resolve_all(
     failure.map_or(Ok(()), Err)
 }
 
-fn plan_options(request: &Request, start: &Start) -> PlanOptions {
+fn plan_options(request: &Request, opened: &Opened) -> PlanOptions {
     let context = |source: &ContextSource| match source {
         ContextSource::Directory(_) => NamedContext::Directory,
         // Standard input is the main context's alone.
@@ -320,7 +345,7 @@ fn plan_options(request: &Request, start: &Start) -> PlanOptions {
         labels: wishes.labels.clone(),
         platform: wishes.platform.clone(),
         build_platform: Platform::host(),
-        context: start.context.clone(),
+        context: opened.context.clone(),
         contexts: request
             .source
             .named_contexts
@@ -338,7 +363,7 @@ fn environment<'a>(
     tools: &'a Tools<'_>,
     plan: &Plan,
     bases: ResolvedBases,
-    start: &Start,
+    opened: &Opened,
 ) -> Result<Environment<'a>, BuildError> {
     let now = (request.clock)();
     let open = |path: &Path,
@@ -353,8 +378,8 @@ fn environment<'a>(
         ))
     };
     let (main, named) = contexts_used(plan);
-    let context = match &start.folder {
-        Some(folder) if main => Some(open(folder, start.path.as_deref(), &tools.store)?),
+    let context = match &opened.folder {
+        Some(folder) if main => Some(open(folder, opened.path.as_deref(), &tools.store)?),
         _ => None,
     };
     let mut named_contexts = BTreeMap::new();
@@ -385,7 +410,7 @@ fn environment<'a>(
             Privileges::OneId
         },
         jobs: request.jobs,
-        place: format!("{}\n{target}", start.place),
+        place: format!("{}\n{target}", opened.place),
         cancel: tools.cancel.clone(),
     })
 }

@@ -48,6 +48,17 @@ pub struct SourceRequest {
     pub named_contexts: BTreeMap<String, ContextSource>,
 }
 
+impl SourceRequest {
+    /// Whether reading context and Dockerfile takes a store: both are usually files of this machine.
+    #[must_use]
+    pub fn needs_store(&self) -> bool {
+        !matches!(
+            self.context,
+            ContextSource::Directory(_) | ContextSource::Scratch
+        ) || matches!(self.dockerfile, Some(DockerfileSource::Url(_)))
+    }
+}
+
 /// Where a Dockerfile comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DockerfileSource {

@@ -23,12 +23,12 @@ pub trait ImageResolver: fmt::Debug + Sync {
 /// The resolver of real builds.
 #[derive(Debug)]
 pub struct Resolver {
-    /// The local store; its images come before those of registries.
-    pub store: Arc<Store>,
+    /// The local store, if there is one; its images come before those of registries.
+    pub store: Option<Arc<Store>>,
     /// Registries.
     pub client: Client,
-    /// URLs, repositories, archives.
-    pub fetcher: Fetcher,
+    /// URLs, repositories, archives; they need a store to be put in.
+    pub fetcher: Option<Fetcher>,
     /// Ask registries even if the local store has the name.
     pub pull: bool,
 }
@@ -39,7 +39,10 @@ impl ImageResolver for Resolver {
             ImageSource::Layout { path, tag, digest } => {
                 Ok(Layout::open(path)?.resolve(tag.as_deref(), *digest, &request.platform)?)
             }
-            ImageSource::Tree(origin) => Ok(self.fetcher.fetch(origin, &request.platform)?),
+            ImageSource::Tree(origin) => {
+                let fetcher = self.fetcher.as_ref().ok_or(ResolveError::NoStore)?;
+                Ok(fetcher.fetch(origin, &request.platform)?)
+            }
             ImageSource::Reference(reference) => {
                 if let Some(image) = self.local(reference, &request.platform)? {
                     return Ok(image);
@@ -59,10 +62,13 @@ impl Resolver {
         if self.pull || reference.digest().is_some() {
             return Ok(None);
         }
-        let Some(record) = self.store.image(&reference.to_string()) else {
+        let Some(store) = &self.store else {
             return Ok(None);
         };
-        let Some(bytes) = self.store.read_blob(record.config.digest) else {
+        let Some(record) = store.image(&reference.to_string()) else {
+            return Ok(None);
+        };
+        let Some(bytes) = store.read_blob(record.config.digest) else {
             return Ok(None);
         };
         let config =
@@ -70,8 +76,8 @@ impl Resolver {
         if !config.platform().satisfies(platform) {
             return Ok(None);
         }
-        let source: Arc<dyn BlobSource> = Arc::clone(&self.store) as Arc<dyn BlobSource>;
-        Ok(self.layers(&record, &source).map(|layers| BaseImage {
+        let source: Arc<dyn BlobSource> = Arc::clone(store) as Arc<dyn BlobSource>;
+        Ok(layers(store, &record, &source).map(|layers| BaseImage {
             time: None,
             name: reference.familiar(),
             digest: record.config.digest,
@@ -79,21 +85,25 @@ impl Resolver {
             layers,
         }))
     }
+}
 
-    /// The layers, if the store still has every one of them.
-    fn layers(&self, record: &ImageRecord, source: &Arc<dyn BlobSource>) -> Option<Vec<BaseLayer>> {
-        let layer = |layer: &crate::store::ImageLayer| {
-            let there = self.store.has_layer(layer.diff_id)
-                || layer.blob.as_ref().is_some_and(|b| self.store.has_blob(b));
-            let remote = layer.blob.clone().map(|blob| LayerSource {
-                blob,
-                source: Arc::clone(source),
-            });
-            there.then_some(BaseLayer {
-                diff_id: layer.diff_id,
-                remote,
-            })
-        };
-        record.layers.iter().map(layer).collect()
-    }
+/// The layers, if the store still has every one of them.
+fn layers(
+    store: &Store,
+    record: &ImageRecord,
+    source: &Arc<dyn BlobSource>,
+) -> Option<Vec<BaseLayer>> {
+    let layer = |layer: &crate::store::ImageLayer| {
+        let there = store.has_layer(layer.diff_id)
+            || layer.blob.as_ref().is_some_and(|b| store.has_blob(b));
+        let remote = layer.blob.clone().map(|blob| LayerSource {
+            blob,
+            source: Arc::clone(source),
+        });
+        there.then_some(BaseLayer {
+            diff_id: layer.diff_id,
+            remote,
+        })
+    };
+    record.layers.iter().map(layer).collect()
 }

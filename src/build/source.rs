@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::error::{self, BuildError};
 use super::request::{ContextSource, DockerfileSource, Request};
-use super::{Sources, Tools, Vertices};
+use super::{ImageResolver, ResolveError, Sources, Vertices};
 use crate::context::{IgnoreFile, LocalContext};
 use crate::dockerfile::{self, Dockerfile};
 use crate::fsio;
@@ -17,20 +17,30 @@ use crate::layer;
 use crate::oci::{BaseImage, Platform};
 use crate::plan::{BaseRequest, HttpSource, ImageSource, MainContext, Origin, ResolvedBases};
 use crate::solve;
-use crate::source::Diagnostic;
-use crate::store::Scratch;
+use crate::source::{Diagnostic, SourceFile};
+use crate::store::{Scratch, Store};
 
 /// The most that a Dockerfile from outside a folder may have.
 const LARGEST_DOCKERFILE: u64 = 64 << 20;
 /// The most that a Dockerfile at a URL may have.
 const LARGEST_DOWNLOAD: u64 = 2 << 20;
 
-/// What a build starts from.
+/// What contexts and Dockerfiles are read with.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    /// Finds and fetches what is not on this machine.
+    pub resolver: &'a dyn ImageResolver,
+    /// Where what was fetched is; only needed for that.
+    pub store: Option<&'a Arc<Store>>,
+    /// Standard input.
+    pub stdin: fn() -> Box<dyn Read + Send>,
+}
+
+/// Context and Dockerfile, found and not yet looked into.
 #[derive(Debug)]
-pub(super) struct Start {
-    pub(super) dockerfile: Dockerfile,
-    /// What the parser noticed.
-    pub(super) remarks: Vec<Diagnostic>,
+pub(super) struct Opened {
+    /// The text of the Dockerfile.
+    pub(super) file: SourceFile,
     /// What planning has to know of the context.
     pub(super) context: MainContext,
     /// The context, if it is a folder.
@@ -60,24 +70,19 @@ struct Text {
 /// Opens context and Dockerfile.
 ///
 /// # Errors
-/// Either cannot be had; mistakes in the Dockerfile.
+/// Either cannot be had.
 pub(super) fn open(
     request: &Request,
-    tools: &Tools<'_>,
+    reader: &Reader<'_>,
     sources: &mut Sources,
     vertices: &mut Vertices<'_>,
-) -> Result<Start, BuildError> {
-    let (context, text) = context(request, tools, vertices)?;
+) -> Result<Opened, BuildError> {
+    let (context, text) = context(request, reader, vertices)?;
     let text = match text {
         Some(text) => text,
-        None => read(request, tools, &context, vertices)?,
+        None => read(request, reader, &context, vertices)?,
     };
     let file = sources.map.add(text.name.clone(), text.bytes)?;
-    let parsed = dockerfile::parse(&file);
-    let dockerfile = match parsed.dockerfile {
-        Some(dockerfile) if !parsed.diagnostics.iter().any(Diagnostic::is_error) => dockerfile,
-        _ => return Err(BuildError::Dockerfile(parsed.diagnostics)),
-    };
     let path = text.path.map(fsio::canonicalize).transpose()?;
     let shown = match &path {
         Some(path) => path.display().to_string(),
@@ -94,9 +99,8 @@ pub(super) fn open(
             (None, context, of)
         }
     };
-    Ok(Start {
-        dockerfile,
-        remarks: parsed.diagnostics,
+    Ok(Opened {
+        file,
         context,
         folder,
         path,
@@ -105,10 +109,33 @@ pub(super) fn open(
     })
 }
 
+/// The syntax tree of a Dockerfile, and what the parser noticed.
+///
+/// # Errors
+/// Mistakes.
+pub(super) fn parse(file: &SourceFile) -> Result<(Dockerfile, Vec<Diagnostic>), BuildError> {
+    let parsed = dockerfile::parse(file);
+    match parsed.dockerfile {
+        Some(dockerfile) if !parsed.diagnostics.iter().any(Diagnostic::is_error) => {
+            Ok((dockerfile, parsed.diagnostics))
+        }
+        _ => Err(BuildError::Dockerfile(parsed.diagnostics)),
+    }
+}
+
+/// The file that is meant, for messages, whether or not it is there.
+pub(super) fn dockerfile_path(request: &Request) -> PathBuf {
+    match (&request.source.dockerfile, &request.source.context) {
+        (Some(DockerfileSource::Path(path)), _) => path.clone(),
+        (None, ContextSource::Directory(folder)) => usual(folder),
+        _ => PathBuf::from("Dockerfile"),
+    }
+}
+
 /// The main context; with the Dockerfile, where standard input is one.
 fn context(
     request: &Request,
-    tools: &Tools<'_>,
+    reader: &Reader<'_>,
     vertices: &mut Vertices<'_>,
 ) -> Result<(Context, Option<Text>), BuildError> {
     let source = match &request.source.context {
@@ -117,7 +144,7 @@ fn context(
             LocalContext::open(path, IgnoreFile::none())?;
             return Ok((Context::Folder(path.clone()), None));
         }
-        ContextSource::Stdin => return standard_input(request, tools, vertices),
+        ContextSource::Stdin => return standard_input(request, reader, vertices),
         ContextSource::Scratch => return Ok((Context::Empty, None)),
         ContextSource::Image(reference) => ImageSource::Reference(reference.clone()),
         ContextSource::Layout { path, tag, digest } => ImageSource::Layout {
@@ -131,7 +158,7 @@ fn context(
     let base = BaseRequest::new(source, &platform, &Platform::host());
     let name = error::image_name(&base);
     let image = vertices.work(format!("[internal] load build context {name}"), |_, _| {
-        tools
+        reader
             .resolver
             .resolve(&base)
             .map_err(|source| BuildError::ContextSource { name, source })
@@ -142,11 +169,11 @@ fn context(
 /// An archive, which is then the context, or a Dockerfile, which then has none.
 fn standard_input(
     request: &Request,
-    tools: &Tools<'_>,
+    reader: &Reader<'_>,
     vertices: &mut Vertices<'_>,
 ) -> Result<(Context, Option<Text>), BuildError> {
-    let scratch = tools.store.scratch()?;
-    let path = spool(tools, &scratch)?;
+    let scratch = store(reader)?.scratch()?;
+    let path = spool(reader, &scratch)?;
     let unfit = |source| BuildError::StandardInput(Box::new(source));
     if layer::open_archive(&path).map_err(unfit)?.is_some() {
         let source = ImageSource::Tree(Origin::Archive(path));
@@ -154,7 +181,7 @@ fn standard_input(
         let name = "from standard input".to_owned();
         let mut image =
             vertices.work(format!("[internal] load build context {name}"), |_, _| {
-                tools
+                reader
                     .resolver
                     .resolve(&base)
                     .map_err(|source| BuildError::ContextSource { name, source })
@@ -174,11 +201,19 @@ fn standard_input(
     Ok((Context::Empty, Some(text)))
 }
 
+fn store<'r>(reader: &Reader<'r>) -> Result<&'r Store, BuildError> {
+    let none = || BuildError::ContextSource {
+        name: "standard input".to_owned(),
+        source: ResolveError::NoStore,
+    };
+    reader.store.map(AsRef::as_ref).ok_or_else(none)
+}
+
 /// Standard input as a file: it may be of any size, and has to be looked at twice.
-fn spool(tools: &Tools<'_>, scratch: &Scratch) -> Result<PathBuf, BuildError> {
+fn spool(reader: &Reader<'_>, scratch: &Scratch) -> Result<PathBuf, BuildError> {
     let path = scratch.path().join("stdin");
     let mut file = fsio::create(&path)?;
-    std::io::copy(&mut (tools.stdin)(), &mut file)
+    std::io::copy(&mut (reader.stdin)(), &mut file)
         .map_err(|source| fsio::Error::new("copy standard input to", &path, source))?;
     Ok(path)
 }
@@ -186,7 +221,7 @@ fn spool(tools: &Tools<'_>, scratch: &Scratch) -> Result<PathBuf, BuildError> {
 /// The Dockerfile, from wherever it is asked for.
 fn read(
     request: &Request,
-    tools: &Tools<'_>,
+    reader: &Reader<'_>,
     context: &Context,
     vertices: &mut Vertices<'_>,
 ) -> Result<Text, BuildError> {
@@ -194,24 +229,24 @@ fn read(
     match (&request.source.dockerfile, context) {
         (Some(DockerfileSource::Stdin), _) => vertices.work(label("-"), |_, _| {
             Ok(Text {
-                bytes: limited((tools.stdin)(), LARGEST_DOCKERFILE, "standard input")?,
+                bytes: limited((reader.stdin)(), LARGEST_DOCKERFILE, "standard input")?,
                 name: "Dockerfile".to_owned(),
                 path: None,
             })
         }),
         (Some(DockerfileSource::Url(source)), _) => {
-            vertices.work(label(&source.file_name), |_, _| download(tools, source))
+            vertices.work(label(&source.file_name), |_, _| download(reader, source))
         }
         (Some(DockerfileSource::Path(path)), Context::Base(_, image)) if !path.is_absolute() => {
             vertices.work(label(&path.display().to_string()), |_, _| {
-                in_base(tools, image, path)?.ok_or_else(|| missing(path))
+                in_base(reader, image, path)?.ok_or_else(|| missing(path))
             })
         }
         (None, Context::Base(_, image)) => vertices.work(label("Dockerfile"), |_, _| {
             let names = ["Dockerfile", "dockerfile"];
             let found = names
                 .iter()
-                .find_map(|name| in_base(tools, image, Path::new(name)).transpose());
+                .find_map(|name| in_base(reader, image, Path::new(name)).transpose());
             found.unwrap_or_else(|| Err(missing(Path::new("Dockerfile"))))
         }),
         (Some(DockerfileSource::Path(path)), _) => local(path, vertices),
@@ -247,32 +282,36 @@ fn local(path: &Path, vertices: &mut Vertices<'_>) -> Result<Text, BuildError> {
     )
 }
 
-fn in_base(tools: &Tools<'_>, image: &BaseImage, path: &Path) -> Result<Option<Text>, BuildError> {
-    let found = solve::open_file(&tools.store, image, path).map_err(BuildError::ContextFile)?;
-    let Some(reader) = found else {
+fn in_base(
+    reader: &Reader<'_>,
+    image: &BaseImage,
+    path: &Path,
+) -> Result<Option<Text>, BuildError> {
+    let found = solve::open_file(store(reader)?, image, path).map_err(BuildError::ContextFile)?;
+    let Some(content) = found else {
         return Ok(None);
     };
     let name = path.display().to_string();
     Ok(Some(Text {
-        bytes: limited(reader, LARGEST_DOCKERFILE, &name)?,
+        bytes: limited(content, LARGEST_DOCKERFILE, &name)?,
         name,
         path: None,
     }))
 }
 
-fn download(tools: &Tools<'_>, source: &HttpSource) -> Result<Text, BuildError> {
+fn download(reader: &Reader<'_>, source: &HttpSource) -> Result<Text, BuildError> {
     let origin = ImageSource::Tree(Origin::Http(source.clone()));
     let base = BaseRequest::new(origin, &Platform::host(), &Platform::host());
     let failed = |error| BuildError::ContextSource {
         name: source.url.clone(),
         source: error,
     };
-    let image = tools.resolver.resolve(&base).map_err(failed)?;
+    let image = reader.resolver.resolve(&base).map_err(failed)?;
     let path = Path::new(&source.file_name);
-    let found = solve::open_file(&tools.store, &image, path).map_err(BuildError::ContextFile)?;
-    let reader = found.ok_or_else(|| missing(path))?;
+    let found = solve::open_file(store(reader)?, &image, path).map_err(BuildError::ContextFile)?;
+    let content = found.ok_or_else(|| missing(path))?;
     Ok(Text {
-        bytes: limited(reader, LARGEST_DOWNLOAD, &source.url)?,
+        bytes: limited(content, LARGEST_DOWNLOAD, &source.url)?,
         name: source.file_name.clone(),
         path: None,
     })

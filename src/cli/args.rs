@@ -16,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
   builder build -t my-app .                            build, keep the image in the local store
   builder build -o type=docker,dest=- . | docker load  build and hand it to Docker
   builder build -t localhost:5000/my-app --push .      build and push to a registry
+  builder check --fix                                  what is doubtful in ./Dockerfile, and mend it
   builder images                                       what is in the local store")]
 pub(super) struct Cli {
     #[command(flatten)]
@@ -30,6 +31,10 @@ pub(super) struct Global {
     /// Folder of the store: layers, cache, images [default: $XDG_DATA_HOME/builder, /var/lib/builder for root]
     #[arg(long, global = true, env = "BUILDER_ROOT", value_name = "DIR", value_hint = ValueHint::DirPath, hide_env_values = true)]
     pub(super) root: Option<PathBuf>,
+
+    /// Say more: warnings with their source
+    #[arg(short = 'D', long, global = true)]
+    pub(super) debug: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -37,6 +42,8 @@ pub(super) enum Command {
     /// Build an image from a Dockerfile
     #[command(visible_alias = "b")]
     Build(Box<BuildArgs>),
+    /// Look for doubtful things in a Dockerfile, and mend some of them
+    Check(Box<CheckArgs>),
     /// List the images in the local store
     Images(ImagesArgs),
     /// Write an image of the local store to a file, or push it
@@ -52,7 +59,7 @@ pub(super) enum Command {
 }
 
 /// Flags of `builder build`; names and meanings follow `docker buildx build`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(after_help = "Outputs (-o, repeatable):
   type=oci,dest=FILE.tar            OCI layout as a tarball
   type=oci,dest=DIR,tar=false       OCI layout as a folder
@@ -134,6 +141,10 @@ pub(super) struct BuildArgs {
     #[arg(long, value_name = "SPEC")]
     pub(super) secret: Vec<String>,
 
+    /// SSH agent or keys for RUN --mount=type=ssh, repeatable: default, ID=SOCKET, ID=KEY[,KEY]
+    #[arg(long, value_name = "SPEC")]
+    pub(super) ssh: Vec<String>,
+
     /// Network of RUN steps that do not say
     #[arg(long, value_name = "MODE", default_value = "default", value_parser = ["default", "host", "none"])]
     pub(super) network: String,
@@ -167,9 +178,89 @@ pub(super) struct BuildArgs {
     #[arg(short, long, value_name = "N")]
     pub(super) jobs: Option<std::num::NonZeroUsize>,
 
+    /// What to do with the Dockerfile: build, check, outline, targets, subrequests.describe; with `,format=json` for
+    /// programs
+    #[arg(long, value_name = "METHOD[,format=FORMAT]", default_value = "build")]
+    pub(super) call: String,
+
+    /// Look for doubtful things instead of building, same as --call=check
+    #[arg(long, conflicts_with = "call")]
+    pub(super) check: bool,
+
     /// Show what would happen instead of building: `plan` (the instruction graph)
     #[arg(long, value_name = "WHAT", value_parser = ["plan"])]
     pub(super) print: Option<String>,
+}
+
+/// Flags of `builder check`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 nothing found; 1 something found, or the Dockerfile is wrong; 2 wrong usage; 3 the
+environment. A base image that cannot be had is no failure: a note says what was not checked because of it.
+
+Rules are turned off for a file with `# check=skip=RULE` in its first lines, for an instruction with such a line above it."
+)]
+pub(super) struct CheckArgs {
+    /// Build context: a folder
+    #[arg(value_name = "CONTEXT", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(super) context: PathBuf,
+
+    /// Dockerfile [default: CONTEXT/Dockerfile]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) file: Option<PathBuf>,
+
+    /// How findings are shown
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json", "sarif"])]
+    pub(super) format: String,
+
+    /// Make the edits that remove findings, where they change nothing but the text
+    #[arg(long, conflicts_with = "format")]
+    pub(super) fix: bool,
+
+    /// Show the edits of --fix and leave the file alone
+    #[arg(long, visible_alias = "dry-run", conflicts_with = "format")]
+    pub(super) diff: bool,
+
+    /// Check this stage and what it needs [default: all stages]
+    #[arg(long, value_name = "STAGE")]
+    pub(super) target: Option<String>,
+
+    /// Value of an ARG, repeatable: NAME=VALUE, or NAME to take it from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub(super) build_arg: Vec<String>,
+
+    /// Another context, repeatable, as for `builder build`
+    #[arg(long, value_name = "NAME=SOURCE")]
+    pub(super) build_context: Vec<String>,
+
+    /// Platform of the image, os/arch[/variant] [default: this machine's]
+    #[arg(
+        long,
+        env = "DOCKER_DEFAULT_PLATFORM",
+        value_name = "PLATFORM",
+        hide_env_values = true
+    )]
+    pub(super) platform: Option<String>,
+
+    /// Registries that may be spoken to without TLS, repeatable
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) insecure_registry: Vec<String>,
+}
+
+impl CheckArgs {
+    /// The build that is checked: a check ends before the first step of it.
+    pub(super) fn as_build(&self) -> BuildArgs {
+        BuildArgs {
+            context: self.context.clone(),
+            file: self.file.clone(),
+            target: self.target.clone(),
+            build_arg: self.build_arg.clone(),
+            build_context: self.build_context.clone(),
+            platform: self.platform.clone(),
+            insecure_registry: self.insecure_registry.clone(),
+            ..BuildArgs::default()
+        }
+    }
 }
 
 /// Flags of `builder images`.

@@ -23,6 +23,8 @@ enum Text {
     Plain { error: String, hints: Vec<String> },
     /// A report that was put together where everything was known.
     Report(String),
+    /// All has been said.
+    Said,
 }
 
 const BUILD: u8 = 1;
@@ -64,6 +66,22 @@ impl Failure {
             },
         };
         failure.hint("please report it with the lines above and the Dockerfile")
+    }
+
+    /// A check found something, which has been printed.
+    pub(super) fn findings() -> Self {
+        Self {
+            code: BUILD,
+            text: Text::Said,
+        }
+    }
+
+    /// The same, but the Dockerfile's: a check does not care why there would be no image.
+    pub(super) fn of_the_build(self) -> Self {
+        Self {
+            code: BUILD,
+            ..self
+        }
     }
 
     /// Adds an action.
@@ -131,6 +149,7 @@ impl Failure {
                 hints.iter().for_each(|hint| console.hint(hint));
             }
             Text::Report(report) => console.message(report.trim_end()),
+            Text::Said => {}
         }
         ExitCode::from(self.code)
     }

@@ -22,11 +22,12 @@ use settings::Environment;
 /// Runs the program: parses `args`, does what they say, prints, and answers with the exit code.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let environment = Environment::read();
+    let mut environment = Environment::read();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),
     };
+    environment.debug = cli.global.debug;
     let colours = environment.colours;
     // A panic is a mistake of ours; the panic hook has printed where.
     let outcome =
@@ -42,6 +43,7 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
     let root = settings::root(cli.global.root, environment);
     match cli.command {
         Command::Build(args) => commands::build::run(*args, root, environment),
+        Command::Check(args) => commands::check::run(&args, root, environment),
         Command::Images(args) => commands::images::list(&args, &root, environment),
         Command::Rmi(args) => commands::images::remove(&args, &root, environment),
         Command::Save(args) => commands::save::run(&args, root, environment),

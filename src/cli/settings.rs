@@ -9,6 +9,7 @@ use super::args::BuildArgs;
 use super::contexts;
 use super::failure::Failure;
 use super::values;
+use crate::agent::{AgentSource, Agents};
 use crate::build::{ContextSource, DockerfileSource, PlanRequest, Request, SourceRequest};
 use crate::export::{Destination, OutputKind, OutputSpec};
 use crate::oci::Reference;
@@ -33,6 +34,8 @@ pub(super) struct Environment {
     pub(super) colours: bool,
     /// Whether standard error is a terminal.
     pub(super) terminal: bool,
+    /// Whether the user wants to hear more (`--debug`).
+    pub(super) debug: bool,
 }
 
 impl Environment {
@@ -50,6 +53,7 @@ impl Environment {
             variables,
             colours: terminal && !plain,
             terminal,
+            debug: false,
         }
     }
 
@@ -180,6 +184,12 @@ pub(super) fn build(
             .map_or(1, std::num::NonZeroUsize::get),
         clock: clock(),
     })
+}
+
+/// What to do instead of building, if anything.
+pub(super) fn call(args: &BuildArgs) -> Result<Option<values::Call>, Failure> {
+    let text = if args.check { "check" } else { &args.call };
+    values::call(text).map_err(Failure::usage)
 }
 
 #[expect(
@@ -360,6 +370,7 @@ fn run(args: &BuildArgs, environment: &Environment) -> Result<RunSettings, Failu
     }
     Ok(RunSettings {
         secrets,
+        agents: agents(&args.ssh, environment)?,
         hosts: args
             .add_host
             .iter()
@@ -380,6 +391,26 @@ fn run(args: &BuildArgs, environment: &Environment) -> Result<RunSettings, Failu
             .transpose()
             .map_err(usage)?,
     })
+}
+
+/// `--ssh`: where no path is given, the agent that the user's own SSH clients find.
+fn agents(texts: &[String], environment: &Environment) -> Result<Agents, Failure> {
+    let mut agents = Agents::default();
+    for text in texts {
+        let (id, mut paths) = values::ssh(text);
+        if paths.is_empty() {
+            paths.extend(environment.path("SSH_AUTH_SOCK"));
+        }
+        let source = AgentSource::open(&paths).map_err(|error| {
+            let failure = Failure::usage(format!("--ssh {id}: {error}"));
+            match error.hint() {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })?;
+        agents.offer(id, source);
+    }
+    Ok(agents)
 }
 
 /// Without `src` or `env`: the variable of that name if it is set, else the file of that name.

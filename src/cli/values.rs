@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::agent::DEFAULT_ID;
 use crate::export::csv_fields;
 use crate::sandbox::{LimitedResource, Ulimit};
 
@@ -50,6 +51,71 @@ pub(super) fn secret(text: &str) -> Result<SecretSpec, String> {
             .map(|name| name.to_string_lossy().into_owned());
     }
     Ok(spec)
+}
+
+/// What `build` is to do with a Dockerfile instead of building it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    Check,
+    Outline,
+    Targets,
+    Describe,
+}
+
+/// A value of `--call` other than `build`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) json: bool,
+    /// Findings are no failure.
+    pub(super) ignore_status: bool,
+}
+
+/// Reads a value of `--call`: `METHOD[,format=text|json][,ignorestatus=true]`. `build` is no call.
+pub(super) fn call(text: &str) -> Result<Option<Call>, String> {
+    let fields = csv_fields(text)
+        .ok_or_else(|| format!("invalid value `{text}` for --call: not a list of fields"))?;
+    let (mut method, mut json, mut ignore_status) = (None, false, false);
+    for field in &fields {
+        match field.split_once('=') {
+            None if method.is_none() => method = Some(field.as_str()),
+            Some(("format", "json")) => json = true,
+            Some(("format", "text")) => json = false,
+            Some(("ignorestatus", "true" | "1")) => ignore_status = true,
+            Some(("ignorestatus", "false" | "0")) => ignore_status = false,
+            _ => {
+                return Err(format!(
+                    "unexpected `{field}` in --call, expected METHOD[,format=text|json][,ignorestatus=true|false]"
+                ));
+            }
+        }
+    }
+    let method = match method.unwrap_or("build") {
+        "build" => return Ok(None),
+        "check" | "lint" => Method::Check,
+        "outline" => Method::Outline,
+        "targets" => Method::Targets,
+        "subrequests.describe" => Method::Describe,
+        other => {
+            let known = "build, check, outline, targets or subrequests.describe";
+            return Err(format!(
+                "unknown method `{other}` for --call, expected {known}"
+            ));
+        }
+    };
+    Ok(Some(Call {
+        method,
+        json,
+        ignore_status,
+    }))
+}
+
+/// Reads a value of `--ssh`: the id, and the paths that it names.
+pub(super) fn ssh(text: &str) -> (&str, Vec<PathBuf>) {
+    let (id, paths) = text.split_once('=').unwrap_or((text, ""));
+    let id = if id.is_empty() { DEFAULT_ID } else { id };
+    let paths = paths.split(',').filter(|path| !path.is_empty());
+    (id, paths.map(PathBuf::from).collect())
 }
 
 /// Reads a value of `--add-host`: `name:ip` or `name=ip`, IPv6 addresses may be in brackets.
@@ -145,6 +211,14 @@ mod tests {
                 .unwrap_err()
                 .contains("unexpected key 'typ' in 'typ=x'")
         );
+    }
+
+    #[test]
+    fn agents() {
+        let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(ssh("default"), ("default", paths(&[])));
+        assert_eq!(ssh("git=/a=b,/c"), ("git", paths(&["/a=b", "/c"])));
+        assert_eq!(ssh("=/a,"), ("default", paths(&["/a"])));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What keeps a tree from being fetched.
 
+use crate::agent::AgentError;
 use crate::fsio;
 use crate::layer;
 use crate::oci::Digest;
@@ -46,6 +47,9 @@ pub enum FetchError {
         /// What is wrong.
         source: layer::Error,
     },
+    /// An SSH agent cannot be lent.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -11,6 +11,7 @@ use super::command::Git;
 use super::git_refs::{Found, Remote};
 use super::tree::Facts;
 use super::{FetchError, Fetcher, GitError};
+use crate::agent::{Access, DEFAULT_ID};
 use crate::fsio;
 use crate::layer::{Entry, EntryKind};
 use crate::oci::{Digest, Hasher};
@@ -18,19 +19,29 @@ use crate::plan::{GitSource, GitTime, Revision};
 use crate::registry::Secret;
 use crate::store::FetchedRecord;
 
+/// The variable that SSH clients find an agent by.
+const AGENT_VARIABLE: &str = "SSH_AUTH_SOCK";
 /// The folder that makes a folder a repository.
 const GIT_DIR: &str = ".git";
 
 impl Fetcher {
     /// Gets a commit, unless it is here.
     pub(super) fn git(&self, source: &GitSource) -> Result<FetchedRecord, FetchError> {
+        let scratch = self.store.scratch()?;
+        let mut environment = self.git_environment.clone();
+        let agent = self
+            .agents
+            .serve(DEFAULT_ID, scratch.path(), Access::PRIVATE)?;
+        if let Some(agent) = &agent {
+            environment.retain(|(name, _)| name != AGENT_VARIABLE);
+            environment.push((AGENT_VARIABLE.into(), agent.path().into()));
+        }
         let git = Git {
-            environment: &self.git_environment,
+            environment: &environment,
             remote: &source.remote,
             authorization: self.git_authorization(source),
             is_cancelled: &*self.is_cancelled,
         };
-        let scratch = self.store.scratch()?;
         let found = look_up(&git, scratch.path(), source)?;
         check(source, &found)?;
         let key = key(source, &found.commit);

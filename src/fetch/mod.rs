@@ -21,6 +21,7 @@ use std::time::{Duration, SystemTime};
 
 pub use error::{FetchError, GitError};
 
+use crate::agent::Agents;
 use crate::oci::{BaseImage, BaseLayer, Config, Digest, Platform};
 use crate::plan::Origin;
 use crate::registry::{Client, Secret};
@@ -40,6 +41,8 @@ pub struct Fetcher {
     pub client: Client,
     /// Logins: `HTTP_AUTH_TOKEN_<host>`, `HTTP_AUTH_HEADER_<host>`, `GIT_AUTH_TOKEN[.<host>]`, `GIT_AUTH_HEADER[.<host>]`.
     pub secrets: Arc<Secrets>,
+    /// SSH agents; `git` is lent the default one where the user offers it (`--ssh`).
+    pub agents: Agents,
     /// The environment of `git`: search path, proxies, SSH agent. Nothing else of ours reaches it.
     pub git_environment: Vec<(OsString, OsString)>,
     /// Says what time it is.

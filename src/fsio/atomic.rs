@@ -1,10 +1,14 @@
 //! Writing a file so that a reader sees the old content or the new one, never a part.
 
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Context as _, Error, Result, create, open, remove_file_if_there, rename};
+use super::{
+    Context as _, Error, Result, create, metadata, open, remove_file_if_there, rename, set_mode,
+    set_owner,
+};
 
 /// Whether a write has to survive a power cut before it gets its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,32 @@ pub fn write_atomic(path: &Path, bytes: &[u8], durability: Durability) -> Result
         }
         drop(file);
         replace(&aside, path, durability)
+    };
+    write().inspect_err(|_| {
+        let _gone = remove_file_if_there(&aside);
+    })
+}
+
+/// Gives a file that is there a new content: readers see the old one or the new one, whole. It keeps its mode, and its owner
+/// where we may give files away.
+///
+/// # Errors
+/// What the operating system answered; the file is then as it was and nothing is left beside it.
+pub fn rewrite(path: &Path, bytes: &[u8]) -> Result<()> {
+    let old = metadata(path)?;
+    let aside = aside(path);
+    let write = || -> Result<()> {
+        let mut file = create(&aside)?;
+        file.write_all(bytes).context("write", &aside)?;
+        let new = metadata(&aside)?;
+        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            let _ours = set_owner(&aside, old.uid(), old.gid());
+        }
+        // After the owner, whose change takes the set-id bits away.
+        set_mode(&aside, old.mode() & 0o7777)?;
+        file.sync_all().context("sync", &aside)?;
+        drop(file);
+        replace(&aside, path, Durability::Synced)
     };
     write().inspect_err(|_| {
         let _gone = remove_file_if_there(&aside);
@@ -74,6 +104,19 @@ mod tests {
             write_atomic(&path, content, Durability::Synced).unwrap();
             assert_eq!(crate::fsio::read(&path).unwrap(), content);
         }
+        assert_eq!(crate::fsio::read_dir_sorted(dir.path()).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn a_rewritten_file_keeps_its_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        assert!(rewrite(&path, b"x").is_err(), "there is nothing to rewrite");
+        write_atomic(&path, b"one", Durability::Cached).unwrap();
+        set_mode(&path, 0o640).unwrap();
+        rewrite(&path, b"two").unwrap();
+        assert_eq!(crate::fsio::read(&path).unwrap(), b"two");
+        assert_eq!(metadata(&path).unwrap().mode() & 0o7777, 0o640);
         assert_eq!(crate::fsio::read_dir_sorted(dir.path()).unwrap(), ["a"]);
     }
 

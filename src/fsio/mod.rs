@@ -15,7 +15,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use atomic::{Durability, replace, write_atomic};
+pub use atomic::{Durability, replace, rewrite, write_atomic};
 pub use hashing::{HashingReader, HashingWriter};
 
 /// An input or output operation that failed: what was being done, to which path, and why.

@@ -4,6 +4,7 @@
 //! digest and a [`Reference`] can be asked for at a registry. Documents are read and written with `oci-spec` and leave
 //! through one canonical serialiser ([`canonical_json`]). No I/O, no network, no store.
 
+pub mod base64;
 mod blob_source;
 mod config;
 mod descriptor;

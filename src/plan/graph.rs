@@ -1,6 +1,6 @@
 //! The plan: an arena of steps, the bases they start from, and the image to make of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::observation::Observation;
 use super::step::{BaseId, BaseRequest, StateRef, Step, StepId};
@@ -13,6 +13,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Images that steps start from or copy from.
     pub bases: Vec<BaseRequest>,
+    /// The file system at the end of each stage that was planned, by its position in the file.
+    pub states: BTreeMap<usize, StateRef>,
     /// The image to make.
     pub image: PlannedImage,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970.

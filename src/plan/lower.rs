@@ -76,8 +76,8 @@ pub(super) struct FromLine {
 
 /// A trigger that runs at the start of a stage.
 #[derive(Clone, Debug)]
-struct Trigger {
-    instruction: Instruction,
+pub(super) struct Trigger {
+    pub(super) instruction: Instruction,
 }
 
 /// Where an instruction stands, for everything that is said about it.
@@ -102,10 +102,10 @@ pub(super) struct Lowering<'a> {
     pub(super) epoch: Option<i64>,
     sources: &'a mut SourceMap,
     pub(super) resolved: &'a ResolvedBases,
-    target: usize,
+    pub(super) target: usize,
     pub(super) lines: Vec<FromLine>,
-    triggers: Vec<Vec<Trigger>>,
-    needed: BTreeSet<usize>,
+    pub(super) triggers: Vec<Vec<Trigger>>,
+    pub(super) needed: BTreeSet<usize>,
     /// With the place that asks first.
     requests: BTreeMap<BaseRequest, Span>,
     /// What only turned out to be needed when instructions were lowered.
@@ -113,9 +113,23 @@ pub(super) struct Lowering<'a> {
     pub(super) bases: Vec<BaseRequest>,
     pub(super) steps: Vec<Step>,
     pub(super) finished: Vec<Option<StageState>>,
+    /// The file system at the end of each finished stage.
+    states: BTreeMap<usize, StateRef>,
 }
 
 impl<'a> Lowering<'a> {
+    /// With the `FROM` lines read.
+    pub(super) fn new(
+        dockerfile: &'a Dockerfile,
+        sources: &'a mut SourceMap,
+        options: &'a PlanOptions,
+        resolved: &'a ResolvedBases,
+    ) -> Result<Self, Failure> {
+        let mut lowering = Self::begin(dockerfile, sources, options, resolved)?;
+        lowering.read_from_lines()?;
+        Ok(lowering)
+    }
+
     fn begin(
         dockerfile: &'a Dockerfile,
         sources: &'a mut SourceMap,
@@ -154,6 +168,7 @@ impl<'a> Lowering<'a> {
             bases: Vec::new(),
             steps: Vec::new(),
             finished: vec![None; count],
+            states: BTreeMap::new(),
         })
     }
 
@@ -264,7 +279,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// First pass: from the target up, since stages only use stages above them.
-    fn reach(&mut self) -> Result<(), Failure> {
+    pub(super) fn reach(&mut self) -> Result<(), Failure> {
         for index in (0..self.lines.len()).rev() {
             if !self.needed.contains(&index) {
                 continue;
@@ -408,7 +423,10 @@ impl<'a> Lowering<'a> {
         epoch::settle(self).map_err(|failure| vec![*failure])?;
         for index in self.needed.clone() {
             match self.stage(index) {
-                Ok(state) => self.finished[index] = Some(state),
+                Ok(state) => {
+                    self.states.insert(index, state.state);
+                    self.finished[index] = Some(state);
+                }
                 Err(failure) => failures.push(*failure),
             }
             if !failures.is_empty() && index == self.target {
@@ -440,6 +458,7 @@ impl<'a> Lowering<'a> {
         Plan {
             steps: self.steps,
             bases: self.bases,
+            states: self.states,
             image: PlannedImage {
                 state: state.state,
                 config: state.config,

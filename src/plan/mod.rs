@@ -16,6 +16,7 @@ mod lower;
 mod observation;
 mod options;
 mod origin;
+mod outline;
 mod paths;
 mod ports;
 mod reach;
@@ -33,6 +34,7 @@ pub use options::{
 pub use origin::{
     GitError, GitSource, GitTime, HttpError, HttpSource, Login, Origin, Revision, is_git, is_http,
 };
+pub use outline::{Outline, OutlineArgument, OutlineNeed, Target, outline, targets};
 pub use step::{
     BaseId, BaseRequest, CopySource, CopyStep, ImageSource, NetworkMode, RunMount, RunStep,
     Sharing, StateRef, Step, StepId, StepKind, TreeSource, WorkdirStep,

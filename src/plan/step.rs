@@ -182,6 +182,8 @@ pub enum RunMount {
         target: String,
         /// Limit in bytes.
         size: Option<u64>,
+        /// Not writable.
+        read_only: bool,
     },
     /// A secret as a file, a variable or both.
     Secret {
@@ -204,8 +206,8 @@ pub enum RunMount {
     Ssh {
         /// Its name.
         id: String,
-        /// Socket path; numbered below `/run/buildkit` where none is given.
-        target: Option<String>,
+        /// Where its socket is seen.
+        target: String,
         /// Whether its absence is an error.
         required: bool,
         /// Mode of the socket.

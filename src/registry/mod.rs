@@ -14,7 +14,6 @@
 //! | `download` | files at any URL |
 //! | `push`, `upload`, `content` | writing: images, blobs, the bytes of blobs |
 
-mod base64;
 mod blob;
 mod client;
 mod content;

@@ -194,6 +194,8 @@ pub enum MountKind {
         size: Option<u64>,
         /// Mode of its root.
         mode: u32,
+        /// Whether writes are refused.
+        read_only: bool,
     },
     /// One read-only file whose content exists in memory only.
     File {

@@ -187,8 +187,14 @@ fn mount_text(mount: &RunMount) -> String {
         RunMount::Cache {
             target, read_only, ..
         } => vec!["cache".into(), target.clone(), read_only.to_string()],
-        RunMount::Tmpfs { target, size } => {
-            vec!["tmpfs".into(), target.clone(), format!("{size:?}")]
+        RunMount::Tmpfs {
+            target,
+            size,
+            read_only,
+        } => {
+            let mut parts = vec!["tmpfs".into(), target.clone(), format!("{size:?}")];
+            parts.extend(read_only.then(|| "read-only".to_owned()));
+            parts
         }
         RunMount::Secret {
             id,
@@ -216,7 +222,7 @@ fn mount_text(mount: &RunMount) -> String {
             vec![
                 "ssh".into(),
                 id.clone(),
-                target.clone().unwrap_or_default(),
+                target.clone(),
                 format!("{mode:o} {uid} {gid}"),
             ]
         }

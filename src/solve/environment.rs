@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::error::StepError;
+use crate::agent::Agents;
 use crate::context::{LocalContext, StatIndex};
 use crate::layer::Privileges;
 use crate::oci::BaseImage;
@@ -72,6 +73,8 @@ impl ContextTree {
 pub struct RunSettings {
     /// Secrets by name.
     pub secrets: BTreeMap<String, SecretSource>,
+    /// SSH agents by id.
+    pub agents: Agents,
     /// Additional lines of `/etc/hosts`: name and address.
     pub hosts: Vec<(String, String)>,
     /// A CA bundle in PEM form to show read-only.

@@ -1,5 +1,6 @@
 //! What stops a step, one variant for each thing that was being done.
 
+use crate::agent::AgentError;
 use crate::context::ContextError;
 use crate::fsio;
 use crate::layer;
@@ -68,6 +69,15 @@ pub enum StepError {
         /// Its name.
         id: String,
     },
+    /// An SSH agent that has to be there is not.
+    #[error("no SSH key \"{id}\" forwarded from the client")]
+    SshMissing {
+        /// Its name.
+        id: String,
+    },
+    /// An SSH agent cannot be lent to the step.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
     /// The build context.
     #[error(transparent)]
     Context(#[from] ContextError),
@@ -143,6 +153,7 @@ impl StepError {
                 source.exit_code().is_none() && !matches!(source, SandboxError::TimedOut { .. })
             }
             Self::NeedsRoot
+            | Self::Agent(_)
             | Self::Layer(_)
             | Self::Store(_)
             | Self::Disk(_)

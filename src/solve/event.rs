@@ -77,6 +77,17 @@ pub enum BuildEvent {
         /// The text, one line.
         message: String,
     },
+    /// A doubt about the Dockerfile, known before the first step runs. Listed for people when the build has ended.
+    Finding {
+        /// The rule.
+        rule: &'static str,
+        /// What is wrong, in one line.
+        message: String,
+        /// Line of the Dockerfile, from 1, if it is about one.
+        line: Option<usize>,
+        /// Where to read on, if there is such a place.
+        url: Option<&'static str>,
+    },
     /// The image exists.
     Built {
         /// Digest of the image config: the image ID.

@@ -100,6 +100,17 @@ impl Store {
         })
     }
 
+    /// Opens the store below `root` if there is one; makes none.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_existing(root: &Path) -> Result<Option<Self>, StoreError> {
+        match fsio::symlink_metadata(paths::Paths::new(root).tmp()) {
+            Ok(_) => Self::open(root).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// The folder the store is in.
     #[must_use]
     pub fn root(&self) -> &Path {

@@ -101,6 +101,11 @@ impl Console {
         self.labelled("error", Style::Error, message);
     }
 
+    /// Tells the user what is good to know: `note: …`.
+    pub fn note(&mut self, message: &str) {
+        self.labelled("note", Style::Hint, message);
+    }
+
     /// Tells the user what to try: `hint: …`.
     pub fn hint(&mut self, message: &str) {
         self.labelled("hint", Style::Hint, message);

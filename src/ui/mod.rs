@@ -7,9 +7,13 @@
 
 mod console;
 mod events_json;
+mod findings;
+mod findings_json;
+mod fixed;
 mod image_id;
 mod lines;
 mod mode;
+mod outline;
 mod progress_plain;
 mod progress_tty;
 pub mod report;
@@ -21,7 +25,13 @@ mod text;
 mod units;
 
 pub use console::{Console, ConsoleError, stderr_is_terminal, stdin, stdout, stdout_is_terminal};
+pub use findings::{check_text, short, summary};
+pub use findings_json::{check_json, sarif};
+pub use fixed::{diff, fixed};
 pub use mode::{Mode, ModeError};
+pub use outline::{
+    methods_json, methods_text, outline_json, outline_text, targets_json, targets_text,
+};
 pub use screen::{Clock, Screen, Size, monotonic_clock, stderr_size};
 pub use step_log::{FailedStep, StepLog};
 pub use table::{Align, Table};

@@ -187,6 +187,7 @@ impl EventSink for PlainProgress {
                 let label = self.painted(Style::Warning, "warning:");
                 self.free_line(&format!("{label} {}", text::one_line(&message)));
             }
+            BuildEvent::Finding { .. } => {}
             BuildEvent::Built { image_id, names } => {
                 if self.begun {
                     self.screen.write("\n");

@@ -133,6 +133,7 @@ impl Record {
             BuildEvent::Missed { .. }
             | BuildEvent::Progress { .. }
             | BuildEvent::Warning { .. }
+            | BuildEvent::Finding { .. }
             | BuildEvent::Built { .. } => {}
         }
     }

@@ -10,4 +10,5 @@ mod failures;
 mod interrupts;
 mod outputs;
 mod sandbox;
+mod ssh;
 mod stages;

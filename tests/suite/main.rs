@@ -4,7 +4,9 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod checks;
 mod fetch;
+mod fixes;
 mod lint;
 mod parse;
 mod plan;

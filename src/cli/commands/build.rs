@@ -6,10 +6,9 @@ use super::super::args::BuildArgs;
 use super::super::failure::Failure;
 use super::super::settings::{self, Environment};
 use super::{open_store, resolver, runtime};
-use crate::build::{self, Resolver, Sources, Tools};
+use crate::build::{self, Sources, Tools};
 use crate::registry::Client;
 use crate::sandbox::{Cancel, NativeRunner};
-use crate::source::{Style, render};
 use crate::ui::{self, Console, Mode, Screen, StepLog};
 
 /// Builds an image.
@@ -19,21 +18,16 @@ pub(in crate::cli) fn run(
     environment: &Environment,
 ) -> Result<(), Failure> {
     let request = settings::build(&args, root, environment)?;
+    if let Some(call) = settings::call(&args)? {
+        let mode = mode(&args, environment)?;
+        return super::call::run(call, &request, mode, environment);
+    }
     let store = open_store(&request.root)?;
     let runtime = runtime()?;
     let cancel = Cancel::new();
     runtime.spawn(watch_signals(cancel.clone()));
     let client = Client::new(request.registry.clone(), runtime.handle().clone());
-    let resolver = Resolver {
-        pull: request.pull,
-        ..resolver(
-            &store,
-            &client,
-            request.run.clone(),
-            cancel.clone(),
-            environment,
-        )
-    };
+    let resolver = resolver(Some(&store), &client, &request, cancel.clone(), environment);
     let runner = NativeRunner::new()
         .with_scaffold(store.scaffold())
         .map_err(Failure::environment)?;
@@ -67,11 +61,10 @@ pub(in crate::cli) fn run(
     drop(sink);
     let told = matches!(mode, Mode::Plain | Mode::Tty);
     let mut console = Console::process(environment.colours);
-    let style = Style {
-        colour: environment.colours,
-    };
-    for warning in sources.warnings.iter().filter(|_| told) {
-        console.message(render(&sources.map, warning, style).trim_end());
+    let (colours, debug) = (environment.colours, environment.debug);
+    let summary = ui::summary(&sources.map, &sources.warnings, debug, colours);
+    if told && !summary.is_empty() {
+        console.message(&summary);
     }
     report.map_err(|error| failed(&error, &sources))?;
     if !told {
@@ -95,7 +88,7 @@ fn mode(args: &BuildArgs, environment: &Environment) -> Result<Mode, Failure> {
     Ok(mode.resolve(environment.terminal))
 }
 
-fn screen(mode: Mode, colours: bool) -> Screen {
+pub(super) fn screen(mode: Mode, colours: bool) -> Screen {
     if mode == Mode::Quiet {
         Screen::stdout(colours)
     } else {

@@ -1,6 +1,8 @@
 //! One file a subcommand: settings in, one call to the library, output out.
 
 pub(super) mod build;
+mod call;
+pub(super) mod check;
 pub(super) mod completions;
 pub(super) mod images;
 pub(super) mod save;
@@ -10,38 +12,39 @@ use std::sync::Arc;
 
 use super::failure::Failure;
 use super::settings::Environment;
-use crate::build::Resolver;
+use crate::build::{Request, Resolver};
 use crate::fetch::Fetcher;
 use crate::registry::{Client, Secret};
 use crate::sandbox::Cancel;
-use crate::solve::RunSettings;
 use crate::store::Store;
 
 /// Finds images and fetches trees, with the logins among the secrets.
 fn resolver(
-    store: &Arc<Store>,
+    store: Option<&Arc<Store>>,
     client: &Client,
-    secrets: RunSettings,
+    request: &Request,
     cancel: Cancel,
     environment: &Environment,
 ) -> Resolver {
+    let secrets = request.run.clone();
     // A secret that cannot be read is no login; the step that asks for it says why.
     let secret = move |id: &str| {
         let bytes = secrets.secret(id).ok().flatten()?;
         String::from_utf8(bytes).ok().map(Secret::new)
     };
     Resolver {
-        store: Arc::clone(store),
+        store: store.map(Arc::clone),
         client: client.clone(),
-        fetcher: Fetcher {
+        fetcher: store.map(|store| Fetcher {
             store: Arc::clone(store),
             client: client.clone(),
             secrets: Arc::new(secret),
+            agents: request.run.agents.clone(),
             git_environment: environment.for_git(),
-            clock: super::settings::clock(),
+            clock: request.clock,
             is_cancelled: Arc::new(move || cancel.is_cancelled()),
-        },
-        pull: false,
+        }),
+        pull: request.pull,
     }
 }
 

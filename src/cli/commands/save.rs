@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use super::super::args::SaveArgs;
 use super::super::failure::Failure;
 use super::super::settings::{self, Environment};
-use super::{open_store, resolver, runtime};
-use crate::build::{self, Sources, Tools};
+use super::{open_store, runtime};
+use crate::build::{self, Resolver, Sources, Tools};
 use crate::registry::Client;
 use crate::sandbox::{Cancel, NativeRunner};
-use crate::solve::RunSettings;
 use crate::ui::{self, Mode, Screen};
 
 /// Writes an image of the local store somewhere else.
@@ -30,16 +29,19 @@ pub(in crate::cli) fn run(
         settings::registry(&args.insecure_registry, environment)?,
         runtime.handle().clone(),
     );
-    let cancel = Cancel::new();
-    let secrets = RunSettings::default();
-    let resolver = resolver(&store, &client, secrets, cancel.clone(), environment);
+    let resolver = Resolver {
+        store: Some(std::sync::Arc::clone(&store)),
+        client: client.clone(),
+        fetcher: None,
+        pull: false,
+    };
     let runner = NativeRunner::new();
     let tools = Tools {
         store,
         resolver: &resolver,
         client,
         runner: &runner,
-        cancel,
+        cancel: Cancel::new(),
         stdin: ui::stdin,
         stdout: ui::stdout,
     };

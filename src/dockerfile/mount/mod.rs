@@ -42,26 +42,7 @@ pub enum Mount {
         read_write: bool,
     },
     /// A directory that outlives the build.
-    Cache {
-        /// Its identity; `target` if absent.
-        id: Option<String>,
-        /// Where to.
-        target: String,
-        /// What happens when two steps want it at once.
-        sharing: Sharing,
-        /// Where its first content comes from.
-        from: Option<String>,
-        /// Path in `from`, or in the cache.
-        source: Option<String>,
-        /// Mode of the directory when it is created.
-        mode: Option<u32>,
-        /// Owner of the directory when it is created.
-        uid: Option<u32>,
-        /// Group of the directory when it is created.
-        gid: Option<u32>,
-        /// Whether writes are refused.
-        read_only: bool,
-    },
+    Cache(CacheMount),
     /// An empty directory in memory.
     Tmpfs {
         /// Where to.
@@ -103,6 +84,29 @@ pub enum Mount {
         /// Group of the socket.
         gid: Option<u32>,
     },
+}
+
+/// A directory that outlives the build.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheMount {
+    /// Its identity; `target` if absent.
+    pub id: Option<String>,
+    /// Where to.
+    pub target: String,
+    /// What happens when two steps want it at once.
+    pub sharing: Sharing,
+    /// Where its first content comes from.
+    pub from: Option<String>,
+    /// Path in `from`, or in the cache.
+    pub source: Option<String>,
+    /// Mode of the directory when it is created.
+    pub mode: Option<u32>,
+    /// Owner of the directory when it is created.
+    pub uid: Option<u32>,
+    /// Group of the directory when it is created.
+    pub gid: Option<u32>,
+    /// Whether writes are refused.
+    pub read_only: bool,
 }
 
 /// What happens when two steps want the same cache at once.

@@ -2,6 +2,7 @@
 
 mod copy;
 mod metadata;
+mod mounts;
 mod run;
 
 use super::lower::{Lowering, Place};
@@ -11,6 +12,8 @@ use super::step::{StepKind, TreeSource, WorkdirStep};
 use super::{Failure, expanded, fail, paths, reach};
 use crate::dockerfile::ast::{ArgInstruction, Instruction, InstructionKind, Word};
 use crate::source::Span;
+
+pub(super) use mounts::resolve_mount;
 
 /// Applies one instruction.
 pub(super) fn lower(

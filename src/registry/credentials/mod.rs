@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::base64;
 use super::transport::Secret;
 use crate::fsio;
+use crate::oci::base64;
 
 /// The key under which Docker stores the login of its own registry.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";

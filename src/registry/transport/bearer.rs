@@ -10,7 +10,7 @@ use super::error::Failure;
 use super::http::{authority, is_loopback};
 use super::redact::Secret;
 use super::{Introduction, Outgoing, Transport};
-use crate::registry::base64;
+use crate::oci::base64;
 use crate::registry::credentials::Login;
 
 /// What we call ourselves to token servers.

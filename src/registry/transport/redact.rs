@@ -8,7 +8,7 @@ use std::fmt;
 use reqwest::Url;
 use serde::Deserialize;
 
-use crate::registry::base64;
+use crate::oci::base64;
 
 /// Query keys whose values say nothing secret: what is asked of a token server or a registry.
 const SHOWN_KEYS: &[&str] = &["digest", "from", "last", "mount", "n", "scope", "service"];

@@ -149,7 +149,11 @@ fn declared(mount: &Mount, target: String, user_namespace: bool) -> SetupOp {
             };
             (source, Attributes::NONE.with_read_only(read_only))
         }
-        MountKind::Tmpfs { size, mode } => {
+        MountKind::Tmpfs {
+            size,
+            mode,
+            read_only,
+        } => {
             let mut options = vec![("mode".to_owned(), format!("{:o}", mode & 0o7777))];
             options.extend(size.map(|size| ("size".to_owned(), size.to_string())));
             let source = MountSource::Kernel {
@@ -160,7 +164,7 @@ fn declared(mount: &Mount, target: String, user_namespace: bool) -> SetupOp {
                 source,
                 Attributes {
                     no_suid: true,
-                    ..Attributes::NONE
+                    ..Attributes::NONE.with_read_only(*read_only)
                 },
             )
         }

@@ -24,6 +24,7 @@ fn tmpfs(target: &str) -> Mount {
         kind: MountKind::Tmpfs {
             size: None,
             mode: 0o1777,
+            read_only: false,
         },
     }
 }

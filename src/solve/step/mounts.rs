@@ -9,6 +9,7 @@ use super::draft::Draft;
 use super::tree::{self, Content, Selected, Tree};
 use super::write::write_layer_as;
 use super::{Inputs, Worker, cache_mount};
+use crate::agent::{Access, ServedAgent};
 use crate::context::{PatternList, Reach};
 use crate::fsio;
 use crate::layer::Stack;
@@ -25,6 +26,8 @@ pub(super) struct Mounts {
     pub(super) env: Vec<(String, String)>,
     /// Held while the step uses its locked caches.
     pub(super) locks: Vec<Lock>,
+    /// Held while the step may talk to them.
+    agents: Vec<ServedAgent>,
 }
 
 /// Turns the declared mounts into what the sandbox mounts.
@@ -38,6 +41,7 @@ pub(super) fn prepare(
         mounts: Vec::new(),
         env: Vec::new(),
         locks: Vec::new(),
+        agents: Vec::new(),
     };
     lock_caches(worker, run, &mut prepared)?;
     for (index, mount) in run.mounts.iter().enumerate() {
@@ -58,10 +62,15 @@ pub(super) fn prepare(
             RunMount::Cache { .. } => {
                 cache_mount::prepare(worker, inputs, (scratch, &name), mount, &mut prepared)?;
             }
-            RunMount::Tmpfs { target, size } => {
+            RunMount::Tmpfs {
+                target,
+                size,
+                read_only,
+            } => {
                 let kind = MountKind::Tmpfs {
                     size: *size,
                     mode: 0o1777,
+                    read_only: *read_only,
                 };
                 prepared.mounts.push(Mount {
                     target: target.clone(),
@@ -69,8 +78,9 @@ pub(super) fn prepare(
                 });
             }
             RunMount::Secret { .. } => secret(worker, mount, &mut prepared)?,
-            // Planning refuses it.
-            RunMount::Ssh { .. } => {}
+            RunMount::Ssh { .. } => {
+                ssh(worker, &scratch.path().join(name), mount, &mut prepared)?;
+            }
         }
     }
     if let Some((path, content)) = &run.script {
@@ -257,6 +267,40 @@ fn secret(worker: &Worker<'_>, mount: &RunMount, prepared: &mut Mounts) -> Resul
             target: target.clone(),
             kind,
         });
+    }
+    Ok(())
+}
+
+/// The agent of an id through a socket of the step's own, which is seen read-only: nobody inside changes its mode or owner.
+fn ssh(
+    worker: &Worker<'_>,
+    folder: &Path,
+    mount: &RunMount,
+    prepared: &mut Mounts,
+) -> Result<(), StepError> {
+    let RunMount::Ssh {
+        id,
+        target,
+        required,
+        mode,
+        uid,
+        gid,
+    } = mount
+    else {
+        return Ok(());
+    };
+    let access = Access {
+        mode: *mode,
+        owner: Some((*uid, *gid)),
+    };
+    match worker.environment.run.agents.serve(id, folder, access)? {
+        Some(agent) => {
+            let socket = agent.path().to_owned();
+            prepared.mounts.push(read_only_file(target, socket));
+            prepared.agents.push(agent);
+        }
+        None if *required => return Err(StepError::SshMissing { id: id.clone() }),
+        None => {}
     }
     Ok(())
 }

@@ -102,6 +102,7 @@ impl View {
                 let label = paint(self.colours, Style::Warning, "warning:");
                 return vec![format!(" => {label} {}", text::one_line(&message))];
             }
+            BuildEvent::Finding { .. } => {}
             BuildEvent::Built { image_id, names } => {
                 self.end = End::Built;
                 let mut lines = vec![format!(" => image {image_id}")];

@@ -18,6 +18,7 @@ fn mount_points_do_not_show_in_the_layer() {
                 MountKind::Tmpfs {
                     size: None,
                     mode: 0o755,
+                    read_only: false,
                 },
             );
         let etc = step.path("base/etc");

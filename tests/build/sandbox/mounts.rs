@@ -18,6 +18,7 @@ fn hostile_links_do_not_lead_out() {
             MountKind::Tmpfs {
                 size: None,
                 mode: 0o755,
+                read_only: false,
             },
         )
         .with_mount(
@@ -25,6 +26,7 @@ fn hostile_links_do_not_lead_out() {
             MountKind::Tmpfs {
                 size: None,
                 mode: 0o755,
+                read_only: false,
             },
         );
     step.spec.resolv_conf = Some(b"nameserver 9.9.9.9\n".to_vec());
@@ -72,6 +74,7 @@ fn tmpfs_mounts_are_limited_and_forgotten() {
         MountKind::Tmpfs {
             size: Some(1 << 20),
             mode: 0o1777,
+            read_only: false,
         },
     );
     assert_eq!(step.output(), "tmpfs tmpfs\n1777\n1048576\n");
@@ -180,6 +183,7 @@ fn mounts_nest_whatever_their_order() {
             MountKind::Tmpfs {
                 size: None,
                 mode: 0o1777,
+                read_only: false,
             },
         );
     assert_eq!(step.output(), "c\nd\ncontent\nfile\n");
@@ -205,6 +209,7 @@ fn a_mount_point_that_cannot_be_made_is_named() {
             MountKind::Tmpfs {
                 size: None,
                 mode: 0o755,
+                read_only: false,
             },
         );
     assert_eq!(

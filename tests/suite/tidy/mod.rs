@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("oci", &[]),
     ("sys", &[]),
     ("fsio", &["sys"]),
+    ("agent", &["fsio"]),
     ("dockerfile", &["source"]),
     ("context", &["oci", "sys", "fsio"]),
     ("plan", &["source", "oci", "dockerfile"]),
@@ -35,14 +36,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("registry", &["oci", "fsio"]),
     (
         "fetch",
-        &["oci", "fsio", "plan", "layer", "store", "registry"],
+        &["oci", "fsio", "agent", "plan", "layer", "store", "registry"],
     ),
     ("image", &["oci", "fsio", "layer"]),
     (
         "solve",
         &[
-            "source", "oci", "sys", "fsio", "context", "plan", "layer", "store", "snapshot",
-            "sandbox", "image",
+            "source", "oci", "sys", "fsio", "agent", "context", "plan", "layer", "store",
+            "snapshot", "sandbox", "image",
         ],
     ),
     (
@@ -56,6 +57,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "oci",
             "sys",
             "fsio",
+            "agent",
             "dockerfile",
             "context",
             "plan",
@@ -71,12 +73,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "export",
         ],
     ),
-    ("ui", &["source", "oci", "lint", "solve", "build"]),
+    ("ui", &["source", "oci", "plan", "lint", "solve", "build"]),
     (
         "cli",
         &[
-            "source", "oci", "fsio", "context", "plan", "lint", "store", "sandbox", "registry",
-            "fetch", "solve", "export", "build", "ui",
+            "source", "oci", "fsio", "agent", "context", "plan", "lint", "store", "sandbox",
+            "registry", "fetch", "solve", "export", "build", "ui",
         ],
     ),
     ("main", &["sandbox", "cli"]),

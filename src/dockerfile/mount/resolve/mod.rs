@@ -4,7 +4,7 @@ use super::super::ast::Word;
 use super::super::directive::boolean;
 use super::super::keyword::did_you_mean;
 use super::super::word::ExpandError;
-use super::{Mount, MountError, MountField, MountSpec, Sharing};
+use super::{CacheMount, Mount, MountError, MountField, MountSpec, Sharing};
 use crate::source::Span;
 
 /// All keys.
@@ -170,7 +170,7 @@ impl Settings {
                 target,
                 read_write: self.read_only == Some(false),
             },
-            Kind::Cache => Mount::Cache {
+            Kind::Cache => Mount::Cache(CacheMount {
                 id: self.id,
                 target,
                 sharing: self.sharing.unwrap_or_default(),
@@ -180,7 +180,7 @@ impl Settings {
                 uid: self.uid,
                 gid: self.gid,
                 read_only: self.read_only == Some(true),
-            },
+            }),
             Kind::Tmpfs => Mount::Tmpfs {
                 target,
                 size: self.size,

@@ -61,16 +61,11 @@ fn bind_mounts() {
 
 #[test]
 fn cache_mounts() {
-    let cache = |target: &str| Mount::Cache {
-        id: None,
-        target: target.to_owned(),
-        sharing: Sharing::Shared,
-        from: None,
-        source: None,
-        mode: None,
-        uid: None,
-        gid: None,
-        read_only: false,
+    let cache = |target: &str| {
+        Mount::Cache(CacheMount {
+            target: target.to_owned(),
+            ..CacheMount::default()
+        })
     };
     check([
         ("type=cache,target=/c", cache("/c")),
@@ -129,7 +124,7 @@ fn values_are_expanded_and_may_be_quoted() {
     let quoted = mount(r#"type=cache,"target=/a,b",sharing=LOCKED,id=$dir"#).unwrap();
     assert!(matches!(
         quoted,
-        Mount::Cache { target, sharing: Sharing::Locked, id, .. } if target == "/a,b" && id.as_deref() == Some("/d")
+        Mount::Cache(CacheMount { target, sharing: Sharing::Locked, id, .. }) if target == "/a,b" && id.as_deref() == Some("/d")
     ));
 }
 

@@ -1,7 +1,8 @@
-//! Standard base64, which logins are stored and sent in (RFC 4648, section 4).
+//! Standard base64 (RFC 4648, section 4), in which documents hold bytes and registries take logins.
 
 /// Standard base64 with padding.
-pub(super) fn encode(bytes: &[u8]) -> String {
+#[must_use]
+pub fn encode(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
@@ -20,7 +21,8 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 }
 
 /// Decodes standard base64, padded or not.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+#[must_use]
+pub fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim().trim_end_matches('=').as_bytes();
     let mut bytes = Vec::with_capacity(digits.len() / 4 * 3 + 2);
     for group in digits.chunks(4) {

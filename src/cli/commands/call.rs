@@ -1,0 +1,64 @@
+//! `builder build --call`: what a Dockerfile is, instead of what it makes. No step runs, nothing is stored.
+
+use super::super::failure::Failure;
+use super::super::settings::Environment;
+use super::super::values::{Call, Method};
+use super::{build, check};
+use crate::build::{self as library, MissingBases, Request, Sources};
+use crate::ui::{self, Console, Mode};
+
+/// Answers a call.
+pub(super) fn run(
+    call: Call,
+    request: &Request,
+    mode: Mode,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let colours = environment.colours;
+    let mut console = Console::process(colours);
+    let mut sources = Sources::default();
+    let mut sink = ui::renderer(mode, build::screen(mode, colours));
+    let failed = |error: library::BuildError, sources: &Sources| {
+        Failure::build(&error, sources, &[], colours)
+    };
+    let runtime = super::runtime()?;
+    let resolver = check::resolver(request, &runtime, environment)?;
+    let reader = check::reader(&resolver);
+    let text = match call.method {
+        Method::Check => {
+            let bases = MissingBases::Refuse;
+            let checked = library::check(request, &reader, bases, &mut sources, sink.as_mut());
+            drop(sink);
+            let checked = checked.map_err(|error| failed(error, &sources))?;
+            let text = match call.json {
+                true => ui::check_json(&sources.map, &checked),
+                false => ui::check_text(&sources.map, &checked.warnings, checked.error.is_some()),
+            };
+            console.write(text).map_err(Failure::environment)?;
+            return check::verdict(&checked, &sources, call.ignore_status, colours);
+        }
+        Method::Outline => {
+            let outline = library::outline(request, &reader, &mut sources, sink.as_mut())
+                .map_err(|error| failed(error, &sources))?;
+            match call.json {
+                true => ui::outline_json(&sources.map, &outline),
+                false => ui::outline_text(&outline),
+            }
+        }
+        Method::Targets => {
+            let targets = library::targets(request, &reader, &mut sources, sink.as_mut())
+                .map_err(|error| failed(error, &sources))?;
+            match call.json {
+                true => ui::targets_json(&sources.map, &targets),
+                false => ui::targets_text(&targets),
+            }
+        }
+        Method::Describe => match call.json {
+            true => ui::methods_json(),
+            false => ui::methods_text(),
+        },
+    };
+    // The live view has to be gone before anything else is printed.
+    drop(sink);
+    console.write(text).map_err(Failure::environment)
+}
