@@ -104,7 +104,7 @@ pub(super) fn examine(
         Ok((plan, _)) => (Some(plan), None),
         Err(error) => (None, Some(error)),
     };
-    let found = super::findings(&request, opened, parsed, plan.as_ref(), &sources.map)?;
+    let found = super::findings(&request, opened, parsed, plan.as_ref(), sources)?;
     let missing = substitutes.map(Substitutes::missing).unwrap_or_default();
     let unknown = |span| {
         let base = plan

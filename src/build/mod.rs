@@ -34,8 +34,8 @@ use crate::layer::Privileges;
 use crate::lint;
 use crate::oci::{Digest, Platform};
 use crate::plan::{
-    self, BaseRequest, ImageSource, NamedContext, Plan, PlanOptions, PlannedImage, ResolvedBases,
-    RunMount, StepKind, TreeSource,
+    self, BaseRequest, ImageSource, NamedContext, Observation, Plan, PlanOptions, PlannedImage,
+    ResolvedBases, RunMount, StepKind, TreeSource,
 };
 use crate::sandbox::{Cancel, StepRunner};
 use crate::solve::{
@@ -91,6 +91,8 @@ pub struct Report {
 pub struct Sources {
     /// Every text.
     pub map: SourceMap,
+    /// What was noticed of a file that cannot be planned.
+    pub noticed: Vec<Observation>,
     /// What the checks found, as soon as they were made.
     pub warnings: Vec<Diagnostic>,
 }
@@ -162,17 +164,19 @@ pub fn build(
     let mut vertices = Vertices::new(sink);
     let opened = source::open(request, &tools.reader(), sources, &mut vertices)?;
     let (dockerfile, remarks) = source::parse(&opened.file)?;
-    let (plan, bases) = platforms::plan_all(
+    let planned = platforms::plan_all(
         request,
         tools.resolver,
         (&dockerfile, &opened),
         sources,
         &mut vertices,
-    )?;
+    );
+    let plan = planned.as_ref().ok().map(|(plan, _)| plan);
     let parsed = (&dockerfile, remarks.as_slice());
-    let found = findings(request, &opened, parsed, Some(&plan), &sources.map)?;
+    let found = findings(request, &opened, parsed, plan, sources)?;
     check::report(&found.warnings, &sources.map, vertices.sink);
     sources.warnings = found.warnings;
+    let (plan, bases) = planned?;
     if !found.violated.is_empty() {
         return Err(BuildError::Check(found.violated));
     }
@@ -199,13 +203,13 @@ pub fn build(
     })
 }
 
-/// Applies the build checks; without a plan, those that need none.
+/// Applies the build checks, as far as planning came.
 fn findings(
     request: &Request,
     opened: &Opened,
     (dockerfile, remarks): (&Dockerfile, &[Diagnostic]),
     plan: Option<&Plan>,
-    sources: &SourceMap,
+    sources: &Sources,
 ) -> Result<lint::Findings, BuildError> {
     let control = lint::control(dockerfile, &request.plan.build_args)?;
     let context = match &opened.folder {
@@ -217,8 +221,9 @@ fn findings(
     };
     let subject = lint::Subject {
         dockerfile,
-        sources,
+        sources: &sources.map,
         remarks,
+        observations: plan.map_or(&sources.noticed, |plan| &plan.observations),
         plan,
         context: context.as_ref(),
     };

@@ -57,7 +57,7 @@ pub(super) struct Opened {
 enum Context {
     Folder(PathBuf),
     Empty,
-    Base(BaseRequest, Arc<BaseImage>),
+    Base(Box<BaseRequest>, Arc<BaseImage>),
 }
 
 /// The text of a Dockerfile, its name, and its path if it is a file of this machine.
@@ -95,7 +95,7 @@ pub(super) fn open(
         Context::Base(request, image) => {
             let of = format!("{} ", image.name);
             let context = MainContext::Base(request.source.clone());
-            resolved.insert(request, image);
+            resolved.insert(*request, image);
             (None, context, of)
         }
     };
@@ -169,7 +169,7 @@ fn context(
             .resolve(&base)
             .map_err(|source| BuildError::ContextSource { name, source })
     })?;
-    Ok((Context::Base(base, Arc::new(image)), None))
+    Ok((Context::Base(Box::new(base), Arc::new(image)), None))
 }
 
 /// An archive, which is then the context, or a Dockerfile, which then has none.
@@ -194,7 +194,7 @@ fn standard_input(
             })?;
         // The path is another one each time.
         "standard input".clone_into(&mut image.name);
-        return Ok((Context::Base(base, Arc::new(image)), None));
+        return Ok((Context::Base(Box::new(base), Arc::new(image)), None));
     }
     if request.source.dockerfile.is_some() {
         return Err(BuildError::AmbiguousDockerfile);

@@ -215,7 +215,7 @@ impl Reader<'_> {
         };
         if self.delimiter_follows {
             self.heredocs.push(word);
-        } else if !self.skip_word && !(self.words.is_empty() && COMPOUND.contains(&word.as_str())) {
+        } else if !(self.skip_word || self.words.is_empty() && COMPOUND.contains(&word.as_str())) {
             self.words.push(word);
         }
         (self.skip_word, self.delimiter_follows) = (false, false);
@@ -314,6 +314,14 @@ mod tests {
             let commands = commands(text);
             assert_eq!(commands[0].program(), program, "of {text}");
             assert_eq!(commands[0].arguments().join(" "), arguments, "of {text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_text_has_a_reading(text in "[ab$(){}`'\"\\\\<>&|;#\n\t -]{0,60}") {
+            let commands = commands(&text);
+            assert!(commands.iter().all(|command| !command.words.is_empty()));
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::dockerfile::ast::{Instruction, Stage};
 use crate::plan::{Fact, Observation, Plan};
 use crate::source::{Diagnostic, SourceMap, Span, Spanned};
 
-/// A Dockerfile and what is known of it. Without a plan only the rules about its text find something.
+/// A Dockerfile and what is known of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// The tree.
@@ -17,6 +17,9 @@ pub struct Subject<'a> {
     pub sources: &'a SourceMap,
     /// What the parser had to say of a file that it accepted.
     pub remarks: &'a [Diagnostic],
+    /// What planning noticed: [`Plan::observations`], or what [`observe`](crate::plan::observe) tells of a file that cannot be
+    /// planned.
+    pub observations: &'a [Observation],
     /// The plan, if the file could be planned.
     pub plan: Option<&'a Plan>,
     /// The main context, if it is a folder that is at hand.
@@ -57,10 +60,10 @@ impl<'a> Subject<'a> {
             .find(|instruction| covers(instruction.span, place))
     }
 
-    /// What planning noticed, if it is about the author's own text.
+    /// What planning noticed.
     pub(super) fn facts(&self) -> impl Iterator<Item = (&'a Fact, Span)> {
-        let observations: &[Observation] = self.plan.map_or(&[], |plan| &plan.observations);
-        observations.iter().map(|seen| (&seen.fact, seen.span))
+        let observations = self.observations.iter();
+        observations.map(|seen| (&seen.fact, seen.span))
     }
 
     /// The comments above the instruction that covers a place.

@@ -3,15 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::from::FromLine;
 use super::globals::Globals;
 use super::graph::{Plan, PlannedImage};
-use super::observation::{Fact, Observation, similar};
+use super::observation::Observation;
 use super::options::{NamedContext, NoCache, PlanOptions, ResolvedBases};
 use super::reach::{self, Named};
 use super::stage::StageState;
 use super::step::{BaseRequest, ImageSource, StateRef, Step, StepId, StepKind};
-use super::{Failure, epoch, expanded, fail, frontend, instructions};
-use crate::dockerfile::ast::{Instruction, InstructionKind, Stage, Word};
+use super::{Failure, epoch, fail, frontend, instructions};
+use crate::dockerfile::ast::{Instruction, InstructionKind, Stage};
 use crate::dockerfile::{Dockerfile, parse_trigger};
 use crate::oci::{Platform, Reference};
 use crate::source::{Diagnostic, SourceMap, Span};
@@ -35,31 +36,35 @@ pub fn lower(
     options: &PlanOptions,
     resolved: &ResolvedBases,
 ) -> Result<Lowered, Vec<Diagnostic>> {
-    let mut lowering =
-        Lowering::new(dockerfile, sources, options, resolved).map_err(|failure| vec![*failure])?;
-    lowering.reach().map_err(|failure| vec![*failure])?;
-    let unresolved = lowering
-        .requests
-        .iter()
-        .filter(|(request, _)| !resolved.contains_key(request));
-    let missing: Vec<(BaseRequest, Span)> = unresolved
-        .map(|(request, span)| (request.clone(), *span))
-        .collect();
-    if !missing.is_empty() {
-        return Ok(Lowered::Needs(missing));
-    }
-    lowering.stages()
+    let mut lowering = Lowering::begin(dockerfile, sources, options, resolved)
+        .map_err(|failure| vec![*failure])?;
+    Ok(match lowering.run()? {
+        Progress::Missing(missing) => Lowered::Needs(missing),
+        Progress::Done(state) => Lowered::Plan(Box::new(lowering.plan(*state))),
+    })
 }
 
-/// The `FROM` line of a stage, expanded.
-#[derive(Clone, Debug)]
-pub(super) struct FromLine {
-    pub(super) name: String,
-    pub(super) named: Named,
-    /// For which platform its image is looked for.
-    wanted: Platform,
-    /// For which platform the stage is built.
-    pub(super) platform: Platform,
+/// What is noticed of a file that cannot be planned, up to where it fails. What is wrong with it, [`lower`] says.
+#[must_use]
+pub fn observe(
+    dockerfile: &Dockerfile,
+    sources: &mut SourceMap,
+    options: &PlanOptions,
+    resolved: &ResolvedBases,
+) -> Vec<Observation> {
+    let Ok(mut lowering) = Lowering::begin(dockerfile, sources, options, resolved) else {
+        return Vec::new();
+    };
+    let _told_before = lowering.run();
+    lowering.observations
+}
+
+/// How far planning came.
+enum Progress {
+    /// These images have to be resolved first.
+    Missing(Vec<(BaseRequest, Span)>),
+    /// To the end; this is the target.
+    Done(Box<StageState>),
 }
 
 /// A trigger that runs at the start of a stage.
@@ -109,7 +114,19 @@ pub(super) struct Lowering<'a> {
 }
 
 impl<'a> Lowering<'a> {
+    /// With the `FROM` lines read.
     pub(super) fn new(
+        dockerfile: &'a Dockerfile,
+        sources: &'a mut SourceMap,
+        options: &'a PlanOptions,
+        resolved: &'a ResolvedBases,
+    ) -> Result<Self, Failure> {
+        let mut lowering = Self::begin(dockerfile, sources, options, resolved)?;
+        lowering.read_from_lines()?;
+        Ok(lowering)
+    }
+
+    fn begin(
         dockerfile: &'a Dockerfile,
         sources: &'a mut SourceMap,
         options: &'a PlanOptions,
@@ -130,7 +147,7 @@ impl<'a> Lowering<'a> {
         } else {
             BTreeSet::from([target])
         };
-        let mut lowering = Self {
+        Ok(Self {
             dockerfile,
             options,
             globals,
@@ -149,135 +166,23 @@ impl<'a> Lowering<'a> {
             finished: vec![None; count],
             derivations: vec![0; count],
             states: BTreeMap::new(),
-        };
-        for index in 0..count {
-            let line = lowering.read_from_line(index)?;
-            lowering.lines.push(line);
-        }
-        lowering.notice_default_base_names();
-        Ok(lowering)
+        })
     }
 
-    /// What a name that nobody declares, in the word of a `FROM` line, was probably meant to be.
-    fn similar_argument(&self, word: Span) -> String {
-        let similar = |observation: &Observation| match &observation.fact {
-            Fact::UndeclaredFromArgument { similar, .. } if observation.span == word => {
-                similar.clone()
-            }
-            _ => None,
-        };
-        let found = self.observations.iter().rev().find_map(similar);
-        found.map_or_else(String::new, |name| format!(" (did you mean {name}?)"))
-    }
-
-    fn read_from_line(&mut self, index: usize) -> Result<FromLine, Failure> {
-        let from = &self.dockerfile.stages[index].from.kind;
-        let name = self.expand_from(&from.image)?;
-        if name.trim().is_empty() {
-            let message = format!("base name ({}) should not be blank", from.image.text);
-            return Err(fail("blank-base", from.image.span, message));
+    fn run(&mut self) -> Result<Progress, Vec<Diagnostic>> {
+        self.read_from_lines().map_err(|failure| vec![*failure])?;
+        self.reach().map_err(|failure| vec![*failure])?;
+        let resolved = self.resolved;
+        let requests = self.requests.iter();
+        let missing: Vec<(BaseRequest, Span)> = requests
+            .filter(|(request, _)| !resolved.contains_key(request))
+            .map(|(request, span)| (request.clone(), *span))
+            .collect();
+        if missing.is_empty() {
+            self.stages()
+        } else {
+            Ok(Progress::Missing(missing))
         }
-        let explicit: Option<Platform> = match &from.platform {
-            Some(word) => {
-                let text = self.expand_from(word)?;
-                if text.is_empty() {
-                    let similar = self.similar_argument(word.span);
-                    let message = format!(
-                        "empty platform value from expression {}{similar}",
-                        word.text
-                    );
-                    return Err(fail("platform", word.span, message));
-                }
-                let parsed = text.parse().map_err(|error: crate::oci::PlatformError| {
-                    fail("platform", word.span, error.to_string())
-                })?;
-                Some(parsed)
-            }
-            None => None,
-        };
-        let wanted = explicit.clone().unwrap_or_else(|| self.target_platform());
-        let named = reach::base(self.dockerfile, self.options, index, &name, &wanted)?;
-        let mut line = FromLine {
-            name,
-            named,
-            platform: wanted.clone(),
-            wanted,
-        };
-        match line.named {
-            _ if explicit.is_some() => {}
-            Named::Stage(base) => line.platform = self.lines[base].platform.clone(),
-            _ if self.options.platform.is_none() => self.adopt_platform(&mut line, index),
-            _ => {}
-        }
-        Ok(line)
-    }
-
-    /// Nobody asked for a platform: the stage takes that of its base, which may exist for one other platform only.
-    fn adopt_platform(&self, line: &mut FromLine, index: usize) {
-        let span = self.dockerfile.stages[index].from.kind.image.span;
-        let request = self.image_request(&line.named, &line.name, &line.wanted, span);
-        // A name that is wrong is reported if the stage is needed.
-        if let Ok(Some(request)) = request
-            && let Some(base) = self.resolved.get(&request)
-        {
-            let found = base.config.platform();
-            let known = !found.os.is_empty() && !found.arch.is_empty();
-            let other = (&found.os, &found.arch) != (&line.wanted.os, &line.wanted.arch);
-            if known && other {
-                line.platform = found;
-            }
-        }
-    }
-
-    /// Expands a word of a `FROM` line, which sees the global scope.
-    fn expand_from(&mut self, word: &Word) -> Result<String, Failure> {
-        let globals = &self.globals;
-        let lookup = |name: &str| globals.get(name);
-        let expansion = expanded(word, self.dockerfile.escape, &lookup)?;
-        for name in expansion.unset {
-            if self.globals.declares(&name) {
-                continue;
-            }
-            let similar = similar(&name, self.globals.names());
-            self.notice(word.span, Fact::UndeclaredFromArgument { name, similar });
-        }
-        Ok(expansion.value)
-    }
-
-    /// Looks at every `FROM` line as it would be without build arguments.
-    fn notice_default_base_names(&mut self) {
-        let dockerfile = self.dockerfile;
-        let options = PlanOptions {
-            build_args: BTreeMap::new(),
-            ..self.options.clone()
-        };
-        let target = reach::name_of(&dockerfile.stages[self.target]).cloned();
-        // Where the defaults cannot be evaluated there is nothing to say about them.
-        let Ok(globals) =
-            Globals::new(dockerfile, &options, target.as_deref().unwrap_or("default"))
-        else {
-            return;
-        };
-        for (index, stage) in dockerfile.stages.iter().enumerate() {
-            let word = &stage.from.kind.image;
-            let lookup = |name: &str| globals.get(name);
-            let Ok(expansion) = expanded(word, dockerfile.escape, &lookup) else {
-                return;
-            };
-            let wanted = self.target_platform();
-            let named = reach::base(dockerfile, &options, index, &expansion.value, &wanted);
-            if matches!(named, Ok(Named::Image)) && expansion.value.parse::<Reference>().is_err() {
-                let written = word.text.clone();
-                self.notice(word.span, Fact::DefaultBaseName { written });
-            }
-        }
-    }
-
-    fn target_platform(&self) -> Platform {
-        self.options
-            .platform
-            .clone()
-            .unwrap_or_else(|| self.options.build_platform.clone())
     }
 
     /// First pass: from the target up, since stages only use stages above them.
@@ -423,9 +328,9 @@ impl<'a> Lowering<'a> {
     }
 
     /// Second pass: every needed stage in the order of the file.
-    fn stages(mut self) -> Result<Lowered, Vec<Diagnostic>> {
+    fn stages(&mut self) -> Result<Progress, Vec<Diagnostic>> {
         let mut failures = Vec::new();
-        epoch::settle(&mut self).map_err(|failure| vec![*failure])?;
+        epoch::settle(self).map_err(|failure| vec![*failure])?;
         for &index in &self.needed {
             if let Named::Stage(base) = self.lines[index].named {
                 self.derivations[base] += 1;
@@ -448,9 +353,10 @@ impl<'a> Lowering<'a> {
         let target = self.finished[self.target].take();
         match target {
             Some(_) if failures.is_empty() && !self.missing.is_empty() => {
-                Ok(Lowered::Needs(self.missing.into_iter().collect()))
+                let missing = std::mem::take(&mut self.missing);
+                Ok(Progress::Missing(missing.into_iter().collect()))
             }
-            Some(state) if failures.is_empty() => Ok(Lowered::Plan(Box::new(self.plan(state)))),
+            Some(state) if failures.is_empty() => Ok(Progress::Done(Box::new(state))),
             _ => Err(failures),
         }
     }

@@ -8,6 +8,7 @@ mod base;
 mod chmod;
 mod dump;
 mod epoch;
+mod from;
 mod frontend;
 mod globals;
 mod graph;
@@ -30,7 +31,7 @@ mod variables;
 pub use chmod::FileMode;
 pub use dump::dump;
 pub use graph::{Plan, PlannedHistory, PlannedImage};
-pub use lower::{Lowered, lower};
+pub use lower::{Lowered, lower, observe};
 pub use merge::merge;
 pub use observation::{Fact, Observation};
 pub use options::{

@@ -8,6 +8,7 @@ mod checks;
 mod context;
 mod fetch;
 mod fixes;
+mod lint;
 mod parse;
 mod plan;
 mod registry;

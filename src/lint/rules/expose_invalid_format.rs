@@ -19,7 +19,7 @@ fn check(subject: &Subject<'_>, found: &mut Found) {
             continue;
         };
         let ports = spec.split('/').next().unwrap_or_default();
-        let Some((host, container)) = ports.rsplit_once(':') else {
+        let Some((host, _)) = ports.rsplit_once(':') else {
             continue;
         };
         // `::80` has host parts that are empty.
@@ -30,8 +30,9 @@ fn check(subject: &Subject<'_>, found: &mut Found) {
             "EXPOSE instruction should not define an IP address or host-port mapping, found '{spec}'"
         );
         let mut finding = found.warning(message).at(span, "");
+        let port = &spec[host.len() + 1..];
         finding = finding.hint(format!(
-            "write `{container}`; who runs the container publishes it with `-p`"
+            "write `{port}`; who runs the container publishes it with `-p`"
         ));
         // Only what goes, so that it goes together with an edit of what is after it.
         if subject.slice(span) == spec

@@ -4,7 +4,7 @@ use crate::dockerfile::ast::{Command, Instruction, InstructionKind};
 use crate::lint::rule::{Found, Rule};
 use crate::lint::subject::Subject;
 use crate::plan::Fact;
-use crate::source::{Diagnostic, Span};
+use crate::source::Span;
 
 pub(super) const RULE: Rule = Rule {
     name: "JSONArgsRecommended",
@@ -29,57 +29,51 @@ fn check(subject: &Subject<'_>, found: &mut Found) {
             "JSON arguments recommended for {keyword} to prevent unintended behavior related to OS signals"
         );
         let finding = found.warning(message).at(span, "");
-        let finding = finding.hint(format!(
-            "write `{keyword} [\"PROGRAM\", \"ARGUMENT\"]`; where a shell is wanted, say so with `SHELL`"
-        ));
-        let fixed = if *alone && is_alone(subject, instruction) {
-            with_edit(subject, instruction, finding)
-        } else {
-            finding
-        };
-        found.add(fixed);
+        let edit = (*alone && is_alone(subject, instruction))
+            .then(|| edit(subject, instruction))
+            .flatten();
+        found.add(match edit {
+            Some((place, json)) => finding
+                .hint(format!("write `{keyword} {json}`"))
+                .edit(place, json),
+            None => finding.hint(format!(
+                "write `{keyword} [\"PROGRAM\", \"ARGUMENT\"]`; where a shell is wanted, say so with `SHELL`"
+            )),
+        });
     }
 }
 
-/// With both a `CMD` and an `ENTRYPOINT` the JSON form is not the same: one becomes arguments of the other.
+/// With both a `CMD` and an `ENTRYPOINT` the JSON form is not the same: one becomes arguments of the other. The second may
+/// be in a stage that starts from this one, so all are looked at.
 fn is_alone(subject: &Subject<'_>, instruction: &Instruction) -> bool {
-    let mut stages = subject.built_stages();
-    let stage = stages.find(|stage| {
-        stage
-            .instructions
-            .iter()
-            .any(|one| std::ptr::eq(one, instruction))
-    });
     let is_cmd = matches!(instruction.kind, InstructionKind::Cmd(_));
-    stage.is_some_and(|stage| {
-        let mut kinds = stage.instructions.iter().map(|one| &one.kind);
-        !kinds.any(|kind| match kind {
-            InstructionKind::Cmd(_) => !is_cmd,
-            InstructionKind::Entrypoint(_) => is_cmd,
-            _ => false,
-        })
+    let stages = subject.dockerfile.stages.iter();
+    let mut kinds = stages
+        .flat_map(|stage| &stage.instructions)
+        .map(|one| &one.kind);
+    !kinds.any(|kind| match kind {
+        InstructionKind::Cmd(_) => !is_cmd,
+        InstructionKind::Entrypoint(_) => is_cmd,
+        _ => false,
     })
 }
 
-fn with_edit(subject: &Subject<'_>, instruction: &Instruction, finding: Diagnostic) -> Diagnostic {
-    let (InstructionKind::Cmd(Command::Shell(text))
-    | InstructionKind::Entrypoint(Command::Shell(text))) = &instruction.kind
+/// The arguments of the instruction, and their JSON form.
+fn edit(subject: &Subject<'_>, instruction: &Instruction) -> Option<(Span, String)> {
+    let (InstructionKind::Cmd(command) | InstructionKind::Entrypoint(command)) = &instruction.kind
     else {
-        return finding;
+        return None;
     };
-    let (Some(json), Ok(length)) = (as_json(text), u32::try_from(text.len())) else {
-        return finding;
+    let Command::Shell(text) = command else {
+        return None;
     };
+    let json = as_json(text)?;
     let span = instruction.span;
     let place = Span {
-        start: span.end.saturating_sub(length),
+        start: span.end.checked_sub(u32::try_from(text.len()).ok()?)?,
         ..span
     };
-    if subject.slice(place) == text {
-        finding.edit(place, json)
-    } else {
-        finding
-    }
+    (subject.slice(place) == text).then_some((place, json))
 }
 
 /// The JSON form of a text that a shell would only split at blanks.

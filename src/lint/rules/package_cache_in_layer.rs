@@ -89,8 +89,8 @@ fn check(subject: &Subject<'_>, found: &mut Found) {
                 .find(|command| manager.is_filled_by(command))
                 && !manager.is_kept_out(&run, &commands)
             {
-                let program = command.program();
-                let message = format!("The cache of {program} stays in the layer");
+                let name = Manager::name_in(command);
+                let message = format!("The cache of {name} stays in the layer");
                 let place = run.place_of(subject, command);
                 found.add(found.warning(message).at(place, "").hint(manager.hint));
             }
@@ -114,6 +114,16 @@ impl Manager {
                 Some(rest)
             }
             _ => None,
+        }
+    }
+
+    /// How the manager is called in a command.
+    fn name_in(command: &SimpleCommand) -> &str {
+        let program = command.program();
+        if program.starts_with("python") {
+            "pip"
+        } else {
+            program
         }
     }
 

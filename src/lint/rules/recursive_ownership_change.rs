@@ -25,8 +25,8 @@ fn check(subject: &Subject<'_>, found: &mut Found) {
     };
     for run in runs(subject) {
         for change in changes(&run) {
-            let copies = copies_before(plan, &run, &change);
-            let [(first, _), ..] = copies.as_slice() else {
+            let copies = copies_before(subject, plan, &run, &change);
+            let Some(Copied { step: first, .. }) = copies.first() else {
                 continue;
             };
             let keyword = if is_add(first) { "ADD" } else { "COPY" };
@@ -34,7 +34,10 @@ fn check(subject: &Subject<'_>, found: &mut Found) {
                 "`{} {}` over files of an earlier {keyword} stores them twice",
                 change.program, change.option
             );
-            if let Some(size) = total_size(subject, &copies) {
+            let size = copies.iter().try_fold(0_u64, |total, copied| {
+                Some(copied.size?.saturating_add(total))
+            });
+            if let Some(size) = size {
                 message.push_str(&format!(" ({})", quantity::bytes(size)));
             }
             let flag = match change.program {
@@ -168,77 +171,101 @@ fn absolute(folder: &str, path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-/// The copies of the same stage that put files where the change goes, and whether it goes over all of them.
-fn copies_before<'a>(plan: &'a Plan, run: &Run<'_>, change: &Change) -> Vec<(&'a Step, bool)> {
-    let is_below = |path: &str, folder: &str| {
-        folder == "/"
-            || path
-                .strip_prefix(folder)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
+/// A copy that put files where a change goes.
+struct Copied<'a> {
+    step: &'a Step,
+    /// The bytes that are stored twice, where they are known.
+    size: Option<u64>,
+}
+
+/// The copies of the same stage before a change.
+fn copies_before<'a>(
+    subject: &Subject<'_>,
+    plan: &'a Plan,
+    run: &Run<'_>,
+    change: &Change,
+) -> Vec<Copied<'a>> {
     let before = plan.steps[..run.id.0].iter();
     let mut copies = Vec::new();
     for step in before.filter(|step| step.stage == run.step.stage) {
         let StepKind::Copy(copy) = &step.kind else {
             continue;
         };
-        let destination = match copy.destination.trim_end_matches('/') {
-            "" => "/",
-            path => path,
-        };
-        let covered = change.paths.iter().any(|path| is_below(destination, path));
-        if covered
-            || change
-                .paths
-                .iter()
-                .any(|path| destination != "/" && is_below(path, destination))
-        {
-            copies.push((step, covered));
+        // Heredocs need no context.
+        let context = subject.context.filter(|_| copy.from == TreeSource::Context);
+        let destination = Path::new(&copy.destination);
+        let mut paths = change.paths.iter().map(Path::new);
+        if paths.clone().any(|path| destination.starts_with(path)) {
+            let size = copy_size(context, copy);
+            copies.push(Copied { step, size });
+            continue;
+        }
+        // Below the destination may be what was copied, or what a command made there.
+        let part = paths.find_map(|path| {
+            let below = path.strip_prefix(destination).ok()?;
+            copied_part(context?, copy, below)
+        });
+        if let Some(entry) = part {
+            let size = context.and_then(|context| part_size(context, copy, &entry));
+            copies.push(Copied { step, size });
         }
     }
     copies
+}
+
+/// What a copy put at a path below its destination: a file of that name, or what is there in a folder.
+fn copied_part(context: &LocalContext, copy: &CopyStep, below: &Path) -> Option<Entry> {
+    copy.sources.iter().find_map(|source| match source {
+        CopySource::Path(path) => {
+            let source = context.lookup(Path::new(path)).ok()?;
+            if source.is_directory() {
+                return context.lookup(&source.path.join(below)).ok();
+            }
+            let name = Path::new(path).file_name();
+            (name == Some(below.as_os_str())).then_some(source)
+        }
+        _ => None,
+    })
 }
 
 fn is_add(step: &Step) -> bool {
     matches!(&step.kind, StepKind::Copy(copy) if copy.add)
 }
 
-/// The bytes that are stored twice, if all of them come from the context.
-fn total_size(subject: &Subject<'_>, copies: &[(&Step, bool)]) -> Option<u64> {
-    let context = subject.context?;
-    let mut total = 0;
-    for (step, covered) in copies {
-        let StepKind::Copy(copy) = &step.kind else {
-            return None;
-        };
-        if !covered || copy.add || copy.from != TreeSource::Context {
-            return None;
-        }
-        total += copy_size(context, copy)?;
-    }
-    Some(total)
+fn part_size(context: &LocalContext, copy: &CopyStep, part: &Entry) -> Option<u64> {
+    // What is left out is told from the source on.
+    let whole = !copy.add && copy.exclude.is_empty();
+    let all = PatternList::default();
+    whole.then(|| entry_size(context, part, &all)).flatten()
 }
 
-fn copy_size(context: &LocalContext, copy: &CopyStep) -> Option<u64> {
+/// The bytes of a copy, if it is known what they are: not for archives that are unpacked.
+fn copy_size(context: Option<&LocalContext>, copy: &CopyStep) -> Option<u64> {
+    if copy.add {
+        return None;
+    }
     let exclude = PatternList::new(&copy.exclude).ok()?;
     let mut size = 0;
     for source in &copy.sources {
-        match source {
+        let one = match source {
             CopySource::Remote { .. } => return None,
-            CopySource::Inline { content, .. } => size += u64::try_from(content.len()).ok()?,
-            CopySource::Path(path) if has_wildcard(Path::new(path)) => {
-                let glob = Glob::new(Path::new(path)).ok()?;
-                for found in context.glob(&glob).ok()? {
-                    size += entry_size(context, &found.entry, &exclude)?;
-                }
-            }
-            CopySource::Path(path) => {
-                let entry = context.lookup(Path::new(path)).ok()?;
-                size += entry_size(context, &entry, &exclude)?;
-            }
-        }
+            CopySource::Inline { content, .. } => u64::try_from(content.len()).ok()?,
+            CopySource::Path(path) => path_size(context?, Path::new(path), &exclude)?,
+        };
+        size = one.saturating_add(size);
     }
     Some(size)
+}
+
+fn path_size(context: &LocalContext, path: &Path, exclude: &PatternList) -> Option<u64> {
+    if !has_wildcard(path) {
+        let entry = context.lookup(path).ok()?;
+        return entry_size(context, &entry, exclude);
+    }
+    let matches = context.glob(&Glob::new(path).ok()?).ok()?;
+    matches.iter().try_fold(0_u64, |size, found| {
+        Some(entry_size(context, &found.entry, exclude)?.saturating_add(size))
+    })
 }
 
 /// Counting stops here: a number is not worth more time.
@@ -250,7 +277,7 @@ fn entry_size(context: &LocalContext, entry: &Entry, exclude: &PatternList) -> O
         if count >= MOST_FILES {
             return None;
         }
-        size += below.ok()?.size();
+        size = below.ok()?.size().saturating_add(size);
     }
     Some(size)
 }

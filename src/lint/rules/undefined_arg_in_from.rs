@@ -22,9 +22,11 @@ fn check(subject: &Subject<'_>, found: &mut Found) {
         if let Some(similar) = similar {
             message.push_str(&format!(" (did you mean {similar}?)"));
         }
-        let finding = found.warning(message).at(span, "");
-        found.add(finding.hint(format!(
-            "declare it with `ARG {name}` before the first `FROM`"
-        )));
+        let declare = format!("declare it with `ARG {name}` before the first `FROM`");
+        let hint = match similar {
+            Some(similar) => format!("write `{similar}`, or {declare}"),
+            None => declare,
+        };
+        found.add(found.warning(message).at(span, "").hint(hint));
     }
 }

@@ -27,7 +27,9 @@ fn check(subject: &Subject<'_>, found: &mut Found) {
         if let Some(similar) = similar {
             message.push_str(&format!(" (did you mean ${similar}?)"));
         }
-        let hint = if *global {
+        let hint = if let Some(similar) = similar {
+            format!("write `${similar}`, or declare `{name}` above with `ARG` or `ENV`")
+        } else if *global {
             format!(
                 "declare it with `ARG {name}` in this stage, which takes the value from before the first `FROM`"
             )

@@ -69,21 +69,24 @@ pub(super) fn check_dependencies(manifest: &str) -> Vec<String> {
     complaints
 }
 
-/// Lint rules without a page that explains them.
+/// Lint rules without a page that explains them, and pages of no rule.
 pub(super) fn check_rule_pages(rules: &[String], pages: &[String]) -> Vec<String> {
-    let plain = |name: &str| name.replace(['-', '_'], "").to_lowercase();
-    let pages: BTreeSet<String> = pages
-        .iter()
-        .filter_map(|page| page.strip_suffix(".md"))
-        .map(plain)
-        .collect();
-    rules
-        .iter()
-        .filter_map(|rule| rule.strip_suffix(".rs"))
-        .filter(|rule| !matches!(*rule, "mod" | "tests"))
-        .filter(|rule| !pages.contains(&plain(rule)))
-        .map(|rule| format!("the lint rule `{rule}` has no page in docs/rules/"))
-        .collect()
+    let named = |names: &[String], ending: &str, others: &[&str]| -> BTreeSet<String> {
+        let names = names.iter().filter_map(|name| name.strip_suffix(ending));
+        names
+            .filter(|name| !others.contains(name))
+            .map(|name| name.replace('_', "-"))
+            .collect()
+    };
+    let rules = named(rules, ".rs", &["mod", "tests"]);
+    let pages = named(pages, ".md", &["README"]);
+    let without_page = rules
+        .difference(&pages)
+        .map(|rule| format!("the lint rule `{rule}` has no page in docs/rules/"));
+    let without_rule = pages
+        .difference(&rules)
+        .map(|page| format!("docs/rules/{page}.md is about no lint rule"));
+    without_page.chain(without_rule).collect()
 }
 
 #[cfg(test)]
@@ -161,10 +164,14 @@ fn a_dependency_without_reason_is_found() {
 #[test]
 fn a_rule_without_page_is_found() {
     let rules = owned(&["mod.rs", "stage_name_casing.rs", "from_as_casing.rs"]);
-    let pages = owned(&["StageNameCasing.md", "from-as-casing.md", "README.md"]);
+    let pages = owned(&["stage-name-casing.md", "from-as-casing.md", "README.md"]);
     assert_eq!(check_rule_pages(&rules, &pages), [""; 0]);
     assert_eq!(
         check_rule_pages(&rules, &pages[..1]),
-        ["the lint rule `from_as_casing` has no page in docs/rules/"]
+        ["the lint rule `from-as-casing` has no page in docs/rules/"]
+    );
+    assert_eq!(
+        check_rule_pages(&rules[..2], &pages),
+        ["docs/rules/from-as-casing.md is about no lint rule"]
     );
 }
