@@ -335,7 +335,7 @@ fn plan_options(request: &Request, opened: &Opened) -> PlanOptions {
         all_stages: wishes.all_stages,
         build_args: wishes.build_args.clone(),
         labels: wishes.labels.clone(),
-        platform: None,
+        platform: wishes.platforms.first().cloned(),
         build_platform: Platform::host(),
         context: opened.context.clone(),
         contexts: request
