@@ -57,7 +57,7 @@ impl Mentions {
             let from = last("from").filter(|from| !from.text.is_empty());
             match (from, last("type")) {
                 (Some(from), _) => self.name(&from.text),
-                (None, kind) => self.main |= kind.is_none_or(|kind| may_be_bind(kind)),
+                (None, kind) => self.main |= kind.is_none_or(may_be_bind),
             }
         }
     }
