@@ -136,7 +136,8 @@ fn refused_files_say_why() {
 
 #[test]
 fn what_fuzzing_found_stays_found() {
-    let targets: [(&str, fn(&[u8])); 7] = [
+    type Target = fn(&[u8]);
+    let targets: [(&str, Target); 7] = [
         ("chmod", fuzz::chmod),
         ("ignore", fuzz::ignore),
         ("mount", fuzz::mount),
