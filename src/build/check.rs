@@ -98,7 +98,8 @@ pub(super) fn examine(
     // Without a target, everything.
     request.plan.all_stages = true;
     let dockerfile = parsed.0;
-    let planned = super::make_plan(&request, resolver, (dockerfile, opened), sources, vertices);
+    let planned =
+        super::platforms::plan_all(&request, resolver, (dockerfile, opened), sources, vertices);
     let (plan, error) = match planned {
         Ok((plan, _)) => (Some(plan), None),
         Err(error) => (None, Some(error)),

@@ -153,7 +153,9 @@ impl BuildError {
             Self::Context(
                 ContextError::RootNotFound { .. } | ContextError::RootNotDirectory { .. },
             )
-            | Self::Export(ExportError::IsFolder(_) | ExportError::NotALayout(_))
+            | Self::Export(
+                ExportError::IsFolder(_) | ExportError::NotALayout(_) | ExportError::DockerIndex,
+            )
             | Self::AmbiguousDockerfile
             | Self::NotAFile
             | Self::CheckOptions(_)
@@ -243,6 +245,9 @@ impl BuildError {
                 hints
             }
             Self::Solve(error) => step_hints(&error.source, &disk),
+            Self::Export(ExportError::DockerIndex) => {
+                vec!["build for one platform, or write the images with `-o type=oci`".to_owned()]
+            }
             Self::Export(ExportError::Registry(error)) => {
                 error.hint().into_iter().map(|h| h.to_string()).collect()
             }

@@ -17,7 +17,7 @@ use super::{Sources, Vertices};
 use crate::dockerfile::{self, Dockerfile};
 use crate::fsio;
 use crate::oci::Config;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, PlannedImage};
 use crate::solve::EventSink;
 use crate::source::{Diagnostic, SourceFile, edited, overlap};
 
@@ -261,7 +261,7 @@ impl Bench<'_> {
             let mut request = self.request.clone();
             // Names of stages begin with a letter, so a number is a position.
             request.plan.target = Some(stage.to_string());
-            let planned = super::make_plan(
+            let planned = super::platforms::plan_all(
                 &request,
                 &self.resolver,
                 (&dockerfile, &self.opened),
@@ -283,12 +283,20 @@ fn meaning(mut plan: Plan, rule: &str) -> String {
         step.label.clear();
     }
     plan.observations.clear();
-    let config = &mut plan.image.config;
+    for image in &mut plan.images {
+        leave_out(image, rule);
+    }
+    plan::dump(&plan)
+}
+
+/// Takes out of an image what a rule is there to change.
+fn leave_out(image: &mut PlannedImage, rule: &str) {
+    let config = &mut image.config;
     match rule {
         // The author of the image becomes a label.
         "MaintainerDeprecated" => {
             config.set("Labels", labels_without_author(config));
-            plan.image.history.retain(|entry| {
+            image.history.retain(|entry| {
                 !entry.created_by.starts_with("MAINTAINER ")
                     && !entry
                         .created_by
@@ -308,14 +316,13 @@ fn meaning(mut plan: Plan, rule: &str) -> String {
             };
             config.set("Entrypoint", Some(words(&entrypoint)));
             config.set("Cmd", Some(command));
-            plan.image.history.retain(|entry| {
+            image.history.retain(|entry| {
                 !entry.created_by.starts_with("CMD ")
                     && !entry.created_by.starts_with("ENTRYPOINT ")
             });
         }
         _ => {}
     }
-    plan::dump(&plan)
 }
 
 /// The labels but for that of the image's authors.

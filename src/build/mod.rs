@@ -5,7 +5,9 @@
 mod check;
 mod error;
 mod fix;
+mod mentions;
 mod output;
+mod platforms;
 mod request;
 mod resolve;
 mod source;
@@ -13,11 +15,12 @@ mod source;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 pub use check::{Checked, MissingBase, MissingBases, check, outline, targets};
 pub use error::{BuildError, Category, ResolveError};
 pub use fix::{Fixed, FixedFinding, Refusal, fix};
+pub use mentions::{Mentions, mentions};
 pub use output::save;
 pub use request::{ContextSource, DockerfileSource, PlanRequest, Request, SourceRequest};
 pub use resolve::{ImageResolver, Resolver};
@@ -31,7 +34,7 @@ use crate::layer::Privileges;
 use crate::lint;
 use crate::oci::{Digest, Platform};
 use crate::plan::{
-    self, BaseRequest, ImageSource, Lowered, NamedContext, Observation, Plan, PlanOptions,
+    self, BaseRequest, ImageSource, NamedContext, Observation, Plan, PlanOptions, PlannedImage,
     ResolvedBases, RunMount, StepKind, TreeSource,
 };
 use crate::sandbox::{Cancel, StepRunner};
@@ -75,7 +78,7 @@ impl Tools<'_> {
 /// What a build made.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Digest of the config.
+    /// Digest of the config; of the index where several platforms were built.
     pub image_id: Digest,
     /// Steps in all, and those that the cache had.
     pub steps: (usize, usize),
@@ -157,10 +160,11 @@ pub fn build(
     if let Some(path) = &request.image_id_file {
         fsio::remove_file_if_there(path)?;
     }
+    output::check(request)?;
     let mut vertices = Vertices::new(sink);
     let opened = source::open(request, &tools.reader(), sources, &mut vertices)?;
     let (dockerfile, remarks) = source::parse(&opened.file)?;
-    let planned = make_plan(
+    let planned = platforms::plan_all(
         request,
         tools.resolver,
         (&dockerfile, &opened),
@@ -240,30 +244,7 @@ pub fn plan_only(
     let opened = source::open(request, &tools.reader(), sources, &mut vertices)?;
     let (dockerfile, _) = source::parse(&opened.file)?;
     let parsed = (&dockerfile, &opened);
-    Ok(make_plan(request, tools.resolver, parsed, sources, &mut vertices)?.0)
-}
-
-fn make_plan(
-    request: &Request,
-    resolver: &dyn ImageResolver,
-    (dockerfile, opened): (&Dockerfile, &Opened),
-    sources: &mut Sources,
-    vertices: &mut Vertices<'_>,
-) -> Result<(Plan, ResolvedBases), BuildError> {
-    let options = plan_options(request, opened);
-    let mut resolved = opened.resolved.clone();
-    loop {
-        let lowered = plan::lower(dockerfile, &mut sources.map, &options, &resolved);
-        let going_on = match lowered {
-            Ok(Lowered::Plan(plan)) => return Ok((*plan, resolved)),
-            Ok(Lowered::Needs(needs)) => resolve_all(resolver, &needs, &mut resolved, vertices),
-            Err(diagnostics) => Err(BuildError::Dockerfile(diagnostics)),
-        };
-        if let Err(error) = going_on {
-            sources.noticed = plan::observe(dockerfile, &mut sources.map, &options, &resolved);
-            return Err(error);
-        }
-    }
+    Ok(platforms::plan_all(request, tools.resolver, parsed, sources, &mut vertices)?.0)
 }
 
 /// All at once; only manifests and configs are fetched.
@@ -273,14 +254,20 @@ fn resolve_all(
     resolved: &mut ResolvedBases,
     vertices: &mut Vertices<'_>,
 ) -> Result<(), BuildError> {
+    let several = needs
+        .iter()
+        .any(|(request, _)| request.platform != needs[0].0.platform);
     let started: Vec<_> = needs
         .iter()
         .map(|(request, _)| {
             let name = error::image_name(request);
-            vertices.begin(if request.is_tree() {
-                format!("[internal] fetch {name}")
-            } else {
-                format!("[internal] load metadata for {name}")
+            let platform = match several {
+                true => format!("{} ", request.platform),
+                false => String::new(),
+            };
+            vertices.begin(match request.is_tree() {
+                true => format!("[internal] fetch {name}"),
+                false => format!("[{platform}internal] load metadata for {name}"),
             })
         })
         .collect();
@@ -328,6 +315,7 @@ fn plan_options(request: &Request, opened: &Opened) -> PlanOptions {
         // Standard input is the main context's alone.
         ContextSource::Scratch | ContextSource::Stdin => NamedContext::Scratch,
         ContextSource::Tree(origin) => NamedContext::Image(ImageSource::Tree(origin.clone())),
+        ContextSource::Stage(name) => NamedContext::Stage(name.clone()),
         ContextSource::Image(reference) => {
             NamedContext::Image(ImageSource::Reference(reference.clone()))
         }
@@ -343,7 +331,7 @@ fn plan_options(request: &Request, opened: &Opened) -> PlanOptions {
         all_stages: wishes.all_stages,
         build_args: wishes.build_args.clone(),
         labels: wishes.labels.clone(),
-        platform: wishes.platform.clone(),
+        platform: None,
         build_platform: Platform::host(),
         context: opened.context.clone(),
         contexts: request
@@ -442,14 +430,14 @@ fn contexts_used(plan: &Plan) -> (bool, std::collections::BTreeSet<String>) {
     (main, named)
 }
 
-/// A finished plan's history with the layers that its steps made.
+/// The history of one of a finished plan's images, with the layers that its steps made.
 fn assembly(
     plan: &Plan,
+    image: &PlannedImage,
     environment: &Environment<'_>,
     solution: &Solution,
-    now: SystemTime,
 ) -> Assembly {
-    let (base, _) = plan.chain(plan.image.state);
+    let (base, _) = plan.chain(image.state);
     let base_layers = base.map(|base| {
         environment.bases[base.0]
             .layers
@@ -465,21 +453,20 @@ fn assembly(
         }),
     };
     Assembly {
-        config: plan.image.config.clone(),
+        config: image.config.clone(),
         base_layers: base_layers.unwrap_or_default(),
-        base_history: plan.image.base_history.clone(),
-        steps: plan.image.history.iter().map(step).collect(),
+        base_history: image.base_history.clone(),
+        steps: image.history.iter().map(step).collect(),
         epoch: environment.epoch.map(solve::rfc3339_seconds),
-        now: solve::rfc3339(now),
     }
 }
 
-/// The finished image of a solution.
+/// A finished image of a solution.
 fn assembled(
     plan: &Plan,
+    image: &PlannedImage,
     environment: &Environment<'_>,
     solution: &Solution,
-    now: SystemTime,
 ) -> crate::image::AssembledImage {
-    assemble(assembly(plan, environment, solution, now))
+    assemble(assembly(plan, image, environment, solution))
 }

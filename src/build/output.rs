@@ -5,16 +5,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::error::BuildError;
 use super::request::Request;
 use super::{Tools, Vertices};
-use crate::export::{self, Destination, ExportLayer, Image, OutputKind, OutputSpec};
+use crate::export::{self, Destination, ExportLayer, Image, ImageSet, OutputKind, OutputSpec};
 use crate::fsio;
 use crate::image::AssembledImage;
-use crate::oci::{BlobSource, Config, Digest, LayerSource, Reference, media_type};
+use crate::oci::{BlobSource, Config, Descriptor, Digest, LayerSource, Reference, media_type};
 use crate::plan::Plan;
 use crate::registry::PushEvent;
 use crate::solve::{self, BuildEvent, Environment, EventSink, Solution, VertexId};
-use crate::store::{ImageLayer, ImageRecord, Store};
+use crate::store::{ImageLayer, ImageRecord, Store, StoredImage};
 
-/// Names and exports what a plan came to.
+/// Refuses what cannot be written, before anything is built for it.
+pub(super) fn check(request: &Request) -> Result<(), BuildError> {
+    let index = request.index || request.plan.platforms.len() > 1;
+    let mut outputs = request.outputs.iter();
+    Ok(outputs.try_for_each(|spec| ImageSet::check(index, spec))?)
+}
+
+/// Names and exports what a plan came to. Gives the image ID, or the digest of the index.
 pub(super) fn finish(
     request: &Request,
     tools: &Tools<'_>,
@@ -24,43 +31,42 @@ pub(super) fn finish(
     vertices: &mut Vertices<'_>,
 ) -> Result<Digest, BuildError> {
     let now = (request.clock)();
-    let assembled = super::assembled(plan, environment, solution, now);
-    let state = solution.state(plan.image.state);
-    let layers: Vec<ExportLayer> = state
-        .layers
-        .iter()
-        .map(|layer| ExportLayer {
+    let mut images = Vec::with_capacity(plan.images.len());
+    let mut stored = Vec::with_capacity(plan.images.len());
+    for planned in &plan.images {
+        let assembled = super::assembled(plan, planned, environment, solution);
+        let state = solution.state(planned.state);
+        stored.push(stored_layers(&state));
+        let layers = state.layers.iter().map(|layer| ExportLayer {
             diff_id: layer.diff_id,
             remote: layer.remote.clone(),
-        })
-        .collect();
-    let records: Vec<ImageLayer> = state
-        .layers
-        .iter()
-        .map(|layer| ImageLayer {
-            diff_id: layer.diff_id,
-            blob: layer.blob().cloned(),
-            bytes: layer.bytes,
-        })
-        .collect();
-    let config = assembled.config.to_bytes();
-    let image_id = Digest::of(&config);
-    let image = Image {
-        assembled,
-        layers,
+        });
+        images.push(Image {
+            assembled,
+            layers: layers.collect(),
+        });
+    }
+    let set = ImageSet {
+        images,
+        index: request.index,
         names: request.names.clone(),
     };
-    name(
-        &tools.store,
-        &image,
-        &config,
-        &records,
-        &solve::rfc3339(now),
-        vertices,
-    )?;
+    name(&tools.store, &set, &stored, &solve::rfc3339(now), vertices)?;
+    let mut written = None;
     for spec in &request.outputs {
-        write(tools, &image, spec, vertices)?;
+        let root = write(tools, &set, spec, vertices)?;
+        written = written.or(root);
     }
+    let image_id = match set.images.as_slice() {
+        [image] if !set.wants_index() => Digest::of(image.assembled.config.to_bytes()),
+        _ => match written {
+            Some(root) => root.digest,
+            None => {
+                let usual = OutputSpec::new(OutputKind::Oci);
+                export::prepare(&tools.store, &set, &usual)?.root().digest
+            }
+        },
+    };
     if let Some(path) = &request.image_id_file {
         fsio::write_atomic(
             path,
@@ -73,34 +79,51 @@ pub(super) fn finish(
     Ok(image_id)
 }
 
+fn stored_layers(state: &solve::State) -> Vec<ImageLayer> {
+    let layer = |layer: &Arc<solve::LayerHandle>| ImageLayer {
+        diff_id: layer.diff_id,
+        blob: layer.blob().cloned(),
+        bytes: layer.bytes,
+    };
+    state.layers.iter().map(layer).collect()
+}
+
+/// Gives the images their names in the local store. `layers` has those of each image, as the store keeps them.
 fn name(
     store: &Store,
-    image: &Image,
-    config: &[u8],
-    layers: &[ImageLayer],
+    set: &ImageSet,
+    layers: &[Vec<ImageLayer>],
     now: &str,
     vertices: &mut Vertices<'_>,
 ) -> Result<(), BuildError> {
-    if image.names.is_empty() {
+    if set.names.is_empty() {
         return Ok(());
     }
-    let names: Vec<String> = image.names.iter().map(Reference::familiar).collect();
+    let names: Vec<String> = set.names.iter().map(Reference::familiar).collect();
     vertices.work(format!("naming {}", names.join(", ")), |_, _| {
         // Layers of a base that stay where they are have to be fetched now: the name must not depend on others.
-        for remote in image
-            .layers
+        for remote in set
+            .images
             .iter()
+            .flat_map(|image| &image.layers)
             .filter(|l| !store.has_layer(l.diff_id))
             .filter_map(|l| l.remote.as_ref())
         {
             store.fetch(remote)?;
         }
-        let config = store.put_blob(media_type::OCI_CONFIG, config)?;
-        for name in &image.names {
+        let mut images = Vec::with_capacity(layers.len());
+        for (image, layers) in set.images.iter().zip(layers) {
+            let config = &image.assembled.config;
+            images.push(StoredImage {
+                platform: config.platform(),
+                config: store.put_blob(media_type::OCI_CONFIG, &config.to_bytes())?,
+                layers: layers.clone(),
+            });
+        }
+        for name in &set.names {
             store.put_image(&ImageRecord {
                 name: name.to_string(),
-                config: config.clone(),
-                layers: layers.to_vec(),
+                images: images.clone(),
                 tagged: now.to_owned(),
             })?;
         }
@@ -108,13 +131,14 @@ fn name(
     })
 }
 
+/// Writes one output. Gives what its names lead to, where something was written.
 fn write(
     tools: &Tools<'_>,
-    image: &Image,
+    set: &ImageSet,
     spec: &OutputSpec,
     vertices: &mut Vertices<'_>,
-) -> Result<(), BuildError> {
-    let names = output_names(image, spec);
+) -> Result<Option<Descriptor>, BuildError> {
+    let names = output_names(set, spec);
     match (spec.kind, &spec.destination) {
         (OutputKind::Oci | OutputKind::Docker, destination) => {
             let what = if spec.kind == OutputKind::Docker {
@@ -123,7 +147,7 @@ fn write(
                 "oci image"
             };
             vertices.work(format!("exporting to {what} format"), |_, _| {
-                let prepared = export::prepare(&tools.store, image, spec)?;
+                let prepared = export::prepare(&tools.store, set, spec)?;
                 match destination {
                     Some(Destination::Path(folder)) if !spec.tar => {
                         export::write_layout(&tools.store, &prepared, &names, folder)?;
@@ -142,29 +166,30 @@ fn write(
                         )?;
                     }
                 }
-                Ok(())
+                Ok(Some(prepared.root()))
             })
         }
         (OutputKind::Image, _) if spec.push => {
             let shown: Vec<String> = names.iter().map(ToString::to_string).collect();
             vertices.work(format!("pushing {}", shown.join(", ")), |sink, id| {
-                let prepared = export::prepare(&tools.store, image, spec)?;
-                push(tools, &prepared, &names, sink, id)
+                let prepared = export::prepare(&tools.store, set, spec)?;
+                push(tools, &prepared, &names, sink, id)?;
+                Ok(Some(prepared.root()))
             })
         }
         // A name in the local store is given anyway, and the other kinds are refused when they are read.
-        _ => Ok(()),
+        _ => Ok(None),
     }
 }
 
-fn output_names(image: &Image, spec: &OutputSpec) -> Vec<Reference> {
+fn output_names(set: &ImageSet, spec: &OutputSpec) -> Vec<Reference> {
     let own: Vec<Reference> = spec
         .names
         .iter()
         .filter_map(|name| name.parse().ok())
         .collect();
     if own.is_empty() {
-        image.names.clone()
+        set.names.clone()
     } else {
         own
     }
@@ -174,14 +199,19 @@ fn output_names(image: &Image, spec: &OutputSpec) -> Vec<Reference> {
 /// that large uploads are summed up.
 fn push(
     tools: &Tools<'_>,
-    image: &export::PreparedImage,
+    set: &export::PreparedSet,
     names: &[Reference],
     sink: &mut dyn EventSink,
     id: VertexId,
 ) -> Result<(), BuildError> {
     let sent = Arc::new(Mutex::new((0_u64, 0_u64)));
     let counted = Arc::clone(&sent);
-    let total: u64 = image.manifest.layers.iter().map(|layer| layer.size).sum();
+    let total: u64 = set
+        .images
+        .iter()
+        .flat_map(|image| &image.manifest.layers)
+        .map(|layer| layer.size)
+        .sum();
     let progress = Arc::new(move |event: PushEvent| {
         let mut counts = counted.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
@@ -190,7 +220,7 @@ fn push(
             PushEvent::Sending { .. } | PushEvent::Named(_) => {}
         }
     });
-    let digest = export::push(&tools.client, &tools.store, image, names, progress)?;
+    let digest = export::push(&tools.client, &tools.store, set, names, progress)?;
     let (blobs_sent, there) = *sent.lock().unwrap_or_else(PoisonError::into_inner);
     let line = format!("manifest {digest}: {blobs_sent} blobs sent, {there} were there\n");
     sink.emit(BuildEvent::Progress {
@@ -205,7 +235,7 @@ fn push(
     Ok(())
 }
 
-/// Writes an image of the local store to outputs: `builder save`.
+/// Writes the images of a name in the local store to outputs: `builder save`.
 ///
 /// # Errors
 /// There is no such image; an output cannot be written.
@@ -217,11 +247,6 @@ pub fn save(
 ) -> Result<(), BuildError> {
     let missing = || BuildError::NoImage(name.familiar());
     let record = tools.store.image(&name.to_string()).ok_or_else(missing)?;
-    let bytes = tools
-        .store
-        .read_blob(record.config.digest)
-        .ok_or_else(missing)?;
-    let config = Config::parse(&bytes).map_err(|_| missing())?;
     let source: Arc<dyn BlobSource> = Arc::clone(&tools.store) as Arc<dyn BlobSource>;
     let layer = |layer: &ImageLayer| ExportLayer {
         diff_id: layer.diff_id,
@@ -230,16 +255,26 @@ pub fn save(
             source: Arc::clone(&source),
         }),
     };
-    let image = Image {
-        assembled: AssembledImage {
-            diff_ids: config.diff_ids(),
-            config,
-        },
-        layers: record.layers.iter().map(layer).collect(),
+    let mut images = Vec::with_capacity(record.images.len());
+    for stored in &record.images {
+        let bytes = tools.store.read_blob(stored.config.digest);
+        let config = Config::parse(&bytes.ok_or_else(missing)?).map_err(|_| missing())?;
+        images.push(Image {
+            assembled: AssembledImage {
+                diff_ids: config.diff_ids(),
+                config,
+            },
+            layers: stored.layers.iter().map(layer).collect(),
+        });
+    }
+    let set = ImageSet {
+        images,
+        index: false,
         names: vec![name.clone()],
     };
     let mut vertices = Vertices::new(sink);
-    outputs
-        .iter()
-        .try_for_each(|spec| write(tools, &image, spec, &mut vertices))
+    for spec in outputs {
+        write(tools, &set, spec, &mut vertices)?;
+    }
+    Ok(())
 }

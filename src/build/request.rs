@@ -23,6 +23,8 @@ pub struct Request {
     pub outputs: Vec<OutputSpec>,
     /// Names of the image.
     pub names: Vec<Reference>,
+    /// Write an index even over the image of a single platform (`BUILDKIT_MULTI_PLATFORM`).
+    pub index: bool,
     /// Folder of the store.
     pub root: PathBuf,
     /// How registries are spoken to.
@@ -83,6 +85,8 @@ pub enum ContextSource {
     Image(Reference),
     /// Nothing at all: `docker-image://scratch`.
     Scratch,
+    /// Another stage of the Dockerfile, by lower-case name.
+    Stage(String),
     /// An image in an OCI layout.
     Layout {
         /// The folder.
@@ -105,8 +109,8 @@ pub struct PlanRequest {
     pub build_args: BTreeMap<String, String>,
     /// Labels put on the image.
     pub labels: Vec<(String, String)>,
-    /// Platform asked for.
-    pub platform: Option<Platform>,
+    /// Platforms asked for, each once, in order.
+    pub platforms: Vec<Platform>,
     /// Network of RUN steps that do not say.
     pub network: NetworkMode,
     /// Steps that the cache must not answer.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::error::ResolveError;
 use crate::fetch::Fetcher;
 use crate::image::Layout;
-use crate::oci::{BaseImage, BaseLayer, BlobSource, Config, LayerSource, Platform, Reference};
+use crate::oci::{BaseImage, BaseLayer, BlobSource, Config, LayerSource, Reference};
 use crate::plan::{BaseRequest, ImageSource};
 use crate::registry::Client;
-use crate::store::{ImageRecord, Store};
+use crate::store::{ImageRecord, Store, StoredImage};
 
 /// Finds images.
 pub trait ImageResolver: fmt::Debug + Sync {
@@ -44,10 +44,17 @@ impl ImageResolver for Resolver {
                 Ok(fetcher.fetch(origin, &request.platform)?)
             }
             ImageSource::Reference(reference) => {
-                if let Some(image) = self.local(reference, &request.platform)? {
+                let wanted = &request.platform;
+                if let Some(image) = self.local(reference, |record| record.select(wanted))? {
                     return Ok(image);
                 }
-                Ok(self.client.resolve(reference, &request.platform)?.image)
+                match self.client.resolve(reference, wanted) {
+                    Ok(found) => Ok(found.image),
+                    // As a registry does: the only image there is, whatever it is for.
+                    Err(error) => self
+                        .local(reference, ImageRecord::only)?
+                        .ok_or_else(|| error.into()),
+                }
             }
         }
     }
@@ -57,7 +64,7 @@ impl Resolver {
     fn local(
         &self,
         reference: &Reference,
-        platform: &Platform,
+        select: impl Fn(&ImageRecord) -> Option<&StoredImage>,
     ) -> Result<Option<BaseImage>, ResolveError> {
         if self.pull || reference.digest().is_some() {
             return Ok(None);
@@ -68,19 +75,19 @@ impl Resolver {
         let Some(record) = store.image(&reference.to_string()) else {
             return Ok(None);
         };
-        let Some(bytes) = store.read_blob(record.config.digest) else {
+        let Some(image) = select(&record) else {
+            return Ok(None);
+        };
+        let Some(bytes) = store.read_blob(image.config.digest) else {
             return Ok(None);
         };
         let config =
             Config::parse(&bytes).map_err(|error| ResolveError::Store(error.to_string()))?;
-        if !config.platform().satisfies(platform) {
-            return Ok(None);
-        }
         let source: Arc<dyn BlobSource> = Arc::clone(store) as Arc<dyn BlobSource>;
-        Ok(layers(store, &record, &source).map(|layers| BaseImage {
+        Ok(layers(store, image, &source).map(|layers| BaseImage {
             time: None,
             name: reference.familiar(),
-            digest: record.config.digest,
+            digest: image.config.digest,
             config,
             layers,
         }))
@@ -90,7 +97,7 @@ impl Resolver {
 /// The layers, if the store still has every one of them.
 fn layers(
     store: &Store,
-    record: &ImageRecord,
+    image: &StoredImage,
     source: &Arc<dyn BlobSource>,
 ) -> Option<Vec<BaseLayer>> {
     let layer = |layer: &crate::store::ImageLayer| {
@@ -105,5 +112,5 @@ fn layers(
             remote,
         })
     };
-    record.layers.iter().map(layer).collect()
+    image.layers.iter().map(layer).collect()
 }

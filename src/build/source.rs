@@ -145,7 +145,8 @@ fn context(
             return Ok((Context::Folder(path.clone()), None));
         }
         ContextSource::Stdin => return standard_input(request, reader, vertices),
-        ContextSource::Scratch => return Ok((Context::Empty, None)),
+        // A stage stands for a name, and the main context has none.
+        ContextSource::Scratch | ContextSource::Stage(_) => return Ok((Context::Empty, None)),
         ContextSource::Image(reference) => ImageSource::Reference(reference.clone()),
         ContextSource::Layout { path, tag, digest } => ImageSource::Layout {
             path: path.clone(),
@@ -154,7 +155,12 @@ fn context(
         },
         ContextSource::Tree(origin) => ImageSource::Tree(origin.clone()),
     };
-    let platform = request.plan.platform.clone().unwrap_or_else(Platform::host);
+    let platform = request
+        .plan
+        .platforms
+        .first()
+        .cloned()
+        .unwrap_or_else(Platform::host);
     let base = BaseRequest::new(source, &platform, &Platform::host());
     let name = error::image_name(&base);
     let image = vertices.work(format!("[internal] load build context {name}"), |_, _| {

@@ -44,6 +44,8 @@ pub(super) enum Command {
     Build(Box<BuildArgs>),
     /// Look for doubtful things in a Dockerfile, and mend some of them
     Check(Box<CheckArgs>),
+    /// Show what goes into a build context, what stays out, and by which rule
+    Context(ContextArgs),
     /// List the images in the local store
     Images(ImagesArgs),
     /// Write an image of the local store to a file, or push it
@@ -92,18 +94,19 @@ pub(super) struct BuildArgs {
     pub(super) build_arg: Vec<String>,
 
     /// Another context, repeatable: NAME=DIR, NAME=TARBALL, NAME=URL, NAME=docker-image://REF,
-    /// NAME=oci-layout://DIR[:TAG][@DIGEST]
+    /// NAME=oci-layout://DIR[:TAG][@DIGEST], NAME=target:STAGE; NAME::PLATFORM for one platform only
     #[arg(long, value_name = "NAME=SOURCE")]
     pub(super) build_context: Vec<String>,
 
-    /// Platform of the image, os/arch[/variant] [default: this machine's]
+    /// Platforms of the image, os/arch[/variant], several with commas or repeated [default: this machine's]
     #[arg(
         long,
         env = "DOCKER_DEFAULT_PLATFORM",
+        value_delimiter = ',',
         value_name = "PLATFORM",
         hide_env_values = true
     )]
-    pub(super) platform: Option<String>,
+    pub(super) platform: Vec<String>,
 
     /// Label of the image, repeatable
     #[arg(long, value_name = "KEY=VALUE")]
@@ -121,11 +124,15 @@ pub(super) struct BuildArgs {
     #[arg(long)]
     pub(super) no_cache: bool,
 
+    /// Run every step of a stage even if the cache knows its result, several with commas or repeated
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub(super) no_cache_filter: Vec<String>,
+
     /// Ask registries again even if the image is in the local store
     #[arg(long)]
     pub(super) pull: bool,
 
-    /// Write the image ID to a file
+    /// Write the image ID, or the digest of the index over several platforms, to a file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) iidfile: Option<PathBuf>,
 
@@ -240,7 +247,7 @@ pub(super) struct CheckArgs {
         value_name = "PLATFORM",
         hide_env_values = true
     )]
-    pub(super) platform: Option<String>,
+    pub(super) platform: Vec<String>,
 
     /// Registries that may be spoken to without TLS, repeatable
     #[arg(long, value_name = "HOST[:PORT]")]
@@ -261,6 +268,26 @@ impl CheckArgs {
             ..BuildArgs::default()
         }
     }
+}
+
+/// Flags of `builder context`.
+#[derive(Debug, Args)]
+pub(super) struct ContextArgs {
+    /// Build context: a folder
+    #[arg(value_name = "CONTEXT", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(super) context: PathBuf,
+    /// Dockerfile, whose own ignore file goes before the context's [default: CONTEXT/Dockerfile]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) file: Option<PathBuf>,
+    /// Another context, repeatable: NAME=DIR
+    #[arg(long, value_name = "NAME=DIR")]
+    pub(super) build_context: Vec<String>,
+    /// List every entry with the rule that decided about it
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Print one JSON object a context
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Flags of `builder images`.

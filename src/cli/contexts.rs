@@ -53,20 +53,23 @@ pub(super) fn dockerfile(path: &Path) -> Result<DockerfileSource, String> {
 }
 
 /// Reads a value of `--build-context`: `name=DIR`, `name=TARBALL`, `name=URL`, `name=docker-image://REF`,
-/// `name=oci-layout://DIR[:TAG][@DIGEST]`.
+/// `name=oci-layout://DIR[:TAG][@DIGEST]`, `name=target:STAGE`. `name::PLATFORM` is for one platform only.
 pub(super) fn named(text: &str) -> Result<(String, ContextSource), String> {
     let invalid = || format!("invalid context value: {text}, expected key=value");
     let (name, value) = text.split_once('=').ok_or_else(invalid)?;
     if name.is_empty() || value.is_empty() {
         return Err(invalid());
     }
-    if matches!(name, "context" | "dockerfile" | "scratch") {
+    let plain = name.split("::").next().unwrap_or(name);
+    if matches!(plain, "context" | "dockerfile" | "scratch") {
         return Err(format!(
             "`{name}` is reserved and cannot name a build context"
         ));
     }
     let path = Path::new(value);
-    let source = if fsio::metadata(path).is_ok() {
+    let source = if let Some(stage) = value.strip_prefix("target:") {
+        ContextSource::Stage(stage.to_lowercase())
+    } else if fsio::metadata(path).is_ok() {
         local(path)
     } else {
         match elsewhere(value) {
@@ -171,6 +174,13 @@ mod tests {
             ContextSource::Directory("./dir".into())
         );
         assert_eq!(layout("x=docker-image://scratch").1, ContextSource::Scratch);
+        assert_eq!(
+            named("x::linux/aarch64=target:Tools").unwrap(),
+            (
+                "x::linux/arm64".to_owned(),
+                ContextSource::Stage("tools".to_owned())
+            )
+        );
         for bad in ["x", "x=", "=y", "scratch=./a", "x=ftp://y"] {
             assert!(named(bad).is_err(), "{bad}");
         }

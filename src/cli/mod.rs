@@ -44,6 +44,7 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
     match cli.command {
         Command::Build(args) => commands::build::run(*args, root, environment),
         Command::Check(args) => commands::check::run(&args, root, environment),
+        Command::Context(args) => commands::context::run(&args, environment),
         Command::Images(args) => commands::images::list(&args, &root, environment),
         Command::Rmi(args) => commands::images::remove(&args, &root, environment),
         Command::Save(args) => commands::save::run(&args, root, environment),

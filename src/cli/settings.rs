@@ -1,6 +1,6 @@
 //! What the words mean: flags and environment to a request. The environment is read once, here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -168,9 +168,11 @@ pub(super) fn build(
 ) -> Result<Request, Failure> {
     let names = names(&args.tag)?;
     let outputs = outputs(&args.output, args.push, &names)?;
+    let plan = plan(args, environment)?;
     Ok(Request {
         source: source(args)?,
-        plan: plan(args, environment)?,
+        index: wants_index(&plan)?,
+        plan,
         run: run(args, environment)?,
         outputs,
         names,
@@ -317,17 +319,13 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
         labels.push((key.to_owned(), value.to_owned()));
     }
-    let platform = args
-        .platform
-        .as_ref()
-        .map(|text| match text.split_once(',') {
-            Some((first, _)) => Err(Failure::usage(
-                "building for several platforms at once is not supported yet",
-            )
-            .hint(format!("build for one at a time: `--platform {first}`"))),
-            None => text.parse().map_err(Failure::usage),
-        })
-        .transpose()?;
+    let mut platforms = Vec::new();
+    for text in args.platform.iter().filter(|text| !text.is_empty()) {
+        let platform = text.trim().parse().map_err(Failure::usage)?;
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
     let mut entitlements = Entitlements::default();
     for text in &args.allow {
         match text.as_str() {
@@ -346,19 +344,40 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
         all_stages: false,
         build_args,
         labels,
-        platform,
+        platforms,
         network: match args.network.as_str() {
             "host" => NetworkMode::Host,
             "none" => NetworkMode::None,
             _ => NetworkMode::Default,
         },
-        no_cache: if args.no_cache {
-            NoCache::Always
-        } else {
-            NoCache::Never
-        },
+        no_cache: no_cache(args)?,
         entitlements,
     })
+}
+
+fn no_cache(args: &BuildArgs) -> Result<NoCache, Failure> {
+    let stages = args.no_cache_filter.iter().filter(|name| !name.is_empty());
+    let stages: BTreeSet<String> = stages.map(|name| name.trim().to_lowercase()).collect();
+    match (args.no_cache, stages.is_empty()) {
+        (true, false) => Err(Failure::usage(
+            "--no-cache and --no-cache-filter cannot currently be used together",
+        )),
+        (true, true) => Ok(NoCache::Always),
+        (false, true) => Ok(NoCache::Never),
+        (false, false) => Ok(NoCache::Stages(stages)),
+    }
+}
+
+/// `BUILDKIT_MULTI_PLATFORM`: an index even over one image.
+fn wants_index(plan: &PlanRequest) -> Result<bool, Failure> {
+    let name = "BUILDKIT_MULTI_PLATFORM";
+    match plan.build_args.get(name).map(String::as_str) {
+        None | Some("" | "0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+        Some(other) => Err(Failure::usage(format!(
+            "invalid boolean value for {name}: {other}"
+        ))),
+    }
 }
 
 fn run(args: &BuildArgs, environment: &Environment) -> Result<RunSettings, Failure> {

@@ -27,7 +27,7 @@ pub enum IgnoreError {
     #[error(transparent)]
     Read(#[from] fsio::Error),
     /// A line is no pattern.
-    #[error("failed to parse `{}` line {line}: {source}", name.display())]
+    #[error("failed parsing {}: line {line}: {source}", name.display())]
     Parse {
         /// The ignore file.
         name: PathBuf,
@@ -47,6 +47,14 @@ pub struct RuleMatch {
     pub line: usize,
     /// The pattern on it; begins with `!` where it takes back in.
     pub pattern: String,
+}
+
+impl RuleMatch {
+    /// Where it stands: `.dockerignore:3`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.file, self.line)
+    }
 }
 
 impl fmt::Display for RuleMatch {
@@ -240,10 +248,7 @@ mod tests {
             ("! \t", "line 1: illegal exclusion pattern: \"!\""),
         ] {
             let error = IgnoreFile::parse(Path::new("d/x"), content.as_bytes()).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!("failed to parse `d/x` {message}")
-            );
+            assert_eq!(error.to_string(), format!("failed parsing d/x: {message}"));
         }
     }
 

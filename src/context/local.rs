@@ -106,7 +106,18 @@ impl LocalContext {
     /// it; anything but a directory has nothing below it.
     #[must_use]
     pub fn walk<'a>(&'a self, directory: &Entry, exclude: &'a PatternList) -> Walk<'a> {
-        Walk::new(self, directory, exclude)
+        Walk::new(self, directory, exclude, Path::new(""))
+    }
+
+    /// As [`Self::walk`], where the patterns know the directory by another path, as those of `COPY --parents` do.
+    #[must_use]
+    pub fn walk_as<'a>(
+        &'a self,
+        directory: &Entry,
+        exclude: &'a PatternList,
+        known_as: &Path,
+    ) -> Walk<'a> {
+        Walk::new(self, directory, exclude, known_as)
     }
 
     /// Opens the content of a file. Links are not followed, and nothing outside the root can be reached.

@@ -37,7 +37,7 @@ pub use local::{Content, LocalContext, Xattrs};
 pub use lookup::Match;
 pub use pattern::PatternError;
 pub use pattern_list::{PatternList, Trail, Verdict};
-pub use report::{ContextReport, Excluded, RuleTotal};
+pub use report::{ContextReport, Excluded, Listed, RuleTotal};
 pub use stat_index::{RootIdentity, StatIndex};
 pub use tree_digest::{Reach, Selection, Source, TreeDigest, tree_digest};
 pub use walk::Walk;

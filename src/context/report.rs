@@ -4,7 +4,7 @@
 //! Plain data; rendering it is for `ui`. Unlike a build this looks at excluded directories too, to say how much the
 //! rules keep out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use walkdir::{DirEntry, WalkDir};
@@ -30,6 +30,25 @@ pub struct ContextReport {
     pub more_excluded: u64,
     /// What each rule keeps out, in the order of the ignore file; rules that keep nothing out are missing.
     pub rules: Vec<RuleTotal>,
+    /// The rules that decide about no path at all, in the order of the ignore file.
+    pub idle_rules: Vec<RuleMatch>,
+    /// Every path, sorted by folder, if that was asked for.
+    pub entries: Vec<Listed>,
+}
+
+/// A path and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The path, relative to the root.
+    pub path: PathBuf,
+    /// Whether it is a directory.
+    pub directory: bool,
+    /// Bytes of a file.
+    pub bytes: u64,
+    /// Whether it stays out. What is below a directory may be in all the same.
+    pub excluded: bool,
+    /// The rule that decided; none where no rule matches.
+    pub rule: Option<RuleMatch>,
 }
 
 /// A path that stays out.
@@ -60,9 +79,12 @@ pub struct RuleTotal {
 struct Survey<'a> {
     context: &'a LocalContext,
     limit: usize,
+    list_all: bool,
     report: ContextReport,
     /// Files and bytes by position of the rule.
     totals: BTreeMap<usize, (u64, u64)>,
+    /// Positions of rules that decided about something.
+    decided: BTreeSet<usize>,
     levels: Vec<Level>,
 }
 
@@ -78,11 +100,25 @@ impl ContextReport {
     /// # Errors
     /// A directory that cannot be read and is not excluded.
     pub fn of(context: &LocalContext, limit: usize) -> Result<Self, ContextError> {
+        Self::survey(context, limit, false)
+    }
+
+    /// As [`ContextReport::of`] without a limit, and with every path.
+    ///
+    /// # Errors
+    /// As [`ContextReport::of`].
+    pub fn with_entries(context: &LocalContext) -> Result<Self, ContextError> {
+        Self::survey(context, usize::MAX, true)
+    }
+
+    fn survey(context: &LocalContext, limit: usize, list_all: bool) -> Result<Self, ContextError> {
         let mut survey = Survey {
             context,
             limit,
+            list_all,
             report: Self::default(),
             totals: BTreeMap::new(),
+            decided: BTreeSet::new(),
             levels: vec![Level {
                 trail: context.ignore().patterns().root(),
                 excluded_at: None,
@@ -118,6 +154,7 @@ impl Survey<'_> {
         if found.file_type().is_dir() {
             let trail = patterns.enter(&parent.trail, found.file_name());
             let verdict = trail.verdict();
+            self.note(found, verdict, 0);
             let excluded_at = self.exclusion(found, verdict, above);
             if !verdict.excluded {
                 self.report.directories += 1;
@@ -130,6 +167,7 @@ impl Survey<'_> {
             Ok(metadata) if metadata.is_file() => metadata.len(),
             _ => 0,
         };
+        self.note(found, verdict, size);
         if !verdict.excluded {
             self.include(found, size);
             return;
@@ -143,6 +181,20 @@ impl Survey<'_> {
             let (files, bytes) = self.totals.entry(rule).or_default();
             *files += 1;
             *bytes += size;
+        }
+    }
+
+    fn note(&mut self, found: &DirEntry, verdict: Verdict, bytes: u64) {
+        self.decided.extend(verdict.rule);
+        if self.list_all {
+            let rule = verdict.rule;
+            self.report.entries.push(Listed {
+                path: self.relative(found),
+                directory: found.file_type().is_dir(),
+                bytes,
+                excluded: verdict.excluded,
+                rule: rule.and_then(|position| self.context.ignore().rule(position)),
+            });
         }
     }
 
@@ -205,6 +257,10 @@ impl Survey<'_> {
             Some(RuleTotal { rule, files, bytes })
         };
         self.report.rules = self.totals.into_iter().filter_map(rule).collect();
+        let ignore = self.context.ignore();
+        let all = (0..).map_while(|position| Some((position, ignore.rule(position)?)));
+        let idle = all.filter(|(position, _)| !self.decided.contains(position));
+        self.report.idle_rules = idle.map(|(_, rule)| rule).collect();
         self.report
     }
 }
@@ -258,5 +314,32 @@ mod tests {
             .map(|total| (&*total.rule.pattern, total.files, total.bytes))
             .collect();
         assert_eq!(rules, [(".git", 2, 6), ("*.log", 2, 3), ("docs", 1, 4)]);
+        let idle: Vec<_> = (report.idle_rules.iter())
+            .map(|rule| &*rule.pattern)
+            .collect();
+        assert_eq!(idle, ["none"]);
+        assert!(report.entries.is_empty());
+        let all = ContextReport::with_entries(&context).unwrap().entries;
+        let shown: Vec<_> = (all.iter())
+            .map(|entry| {
+                let line = entry.rule.as_ref().map(|rule| rule.line);
+                (entry.path.to_str().unwrap(), entry.excluded, line)
+            })
+            .collect();
+        let expected = [
+            (".git", true, Some(1)),
+            (".git/a", true, Some(1)),
+            (".git/b", true, Some(1)),
+            (".git/b/c", true, Some(1)),
+            ("a.log", true, Some(3)),
+            ("b.log", true, Some(3)),
+            ("big", false, None),
+            ("docs", true, Some(4)),
+            ("docs/keep.md", false, Some(5)),
+            ("docs/x.md", true, Some(4)),
+            ("src", false, None),
+            ("src/main", false, None),
+        ];
+        assert_eq!(shown, expected);
     }
 }

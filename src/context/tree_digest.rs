@@ -57,7 +57,8 @@ impl Source {
 pub struct Selection {
     /// In the order of the instruction; the matches of a wildcard sorted.
     pub sources: Vec<Source>,
-    /// `--exclude`, relative to each source directory.
+    /// `--exclude`, relative to each source directory whose contents are taken; relative to the root of the names where
+    /// sources keep theirs.
     pub exclude: PatternList,
 }
 
@@ -99,7 +100,7 @@ pub fn tree_digest(
             folding.add(source.name.clone(), root.clone())?;
         }
         if source.reach != Reach::Alone {
-            for entry in context.walk(root, &selection.exclude) {
+            for entry in context.walk_as(root, &selection.exclude, &source.name) {
                 let entry = entry?;
                 folding.add(source.name.join(entry.path_below(&root.path)), entry)?;
             }

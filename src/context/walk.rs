@@ -51,11 +51,12 @@ impl<'a> Walk<'a> {
         context: &'a LocalContext,
         directory: &Entry,
         exclude: &'a PatternList,
+        known_as: &Path,
     ) -> Self {
         let ignore = context.ignore().patterns();
         let top = Level {
             ignore: ignore.follow(&directory.path),
-            exclude: exclude.root(),
+            exclude: exclude.follow(known_as),
             held: None,
         };
         let depth = if directory.is_directory() {

@@ -3,6 +3,7 @@
 //! The tree owns its data and has no lifetimes. Flags and arity were checked when it was made, so whoever walks it
 //! sees no instruction that is wrong by itself.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::directive::Directives;
@@ -22,6 +23,41 @@ pub struct Dockerfile {
     pub global_args: Vec<Instruction<ArgInstruction>>,
     /// The stages in order; at least one.
     pub stages: Vec<Stage>,
+    /// Which stages have a name.
+    pub(super) names: StageNames,
+}
+
+impl Dockerfile {
+    /// The last stage of a name, in lower case, among the first `before` stages.
+    #[must_use]
+    pub fn last_named(&self, name: &str, before: usize) -> Option<usize> {
+        let positions = self.names.0.get(name)?;
+        let count = positions.partition_point(|&position| position < before);
+        positions[..count].last().copied()
+    }
+
+    /// The first stage of a name, in lower case.
+    #[must_use]
+    pub fn first_named(&self, name: &str) -> Option<usize> {
+        self.names.0.get(name)?.first().copied()
+    }
+}
+
+/// The positions of stages by name, in lower case: looking through all stages would not do where there are thousands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct StageNames(BTreeMap<String, Vec<usize>>);
+
+impl StageNames {
+    /// The names of some stages.
+    pub(super) fn of(stages: &[Stage]) -> Self {
+        let mut names: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (position, stage) in stages.iter().enumerate() {
+            if let Some(name) = &stage.from.kind.name {
+                names.entry(name.lower.clone()).or_default().push(position);
+            }
+        }
+        Self(names)
+    }
 }
 
 /// `FROM` up to the next `FROM`.

@@ -7,7 +7,7 @@ use super::glued::GluedText;
 ///
 /// # Errors
 /// What is wrong with the quotes, or that there is nothing at all.
-pub(super) fn fields(record: &GluedText) -> Result<Vec<GluedText>, &'static str> {
+pub(super) fn fields<'f>(record: &GluedText<'f>) -> Result<Vec<GluedText<'f>>, &'static str> {
     let text = record.text();
     if text.is_empty() {
         return Err("there are no fields");
@@ -35,7 +35,11 @@ pub(super) fn fields(record: &GluedText) -> Result<Vec<GluedText>, &'static str>
 }
 
 /// Reads a quoted field from behind its first quote; gives the place of the comma behind it or the end.
-fn quoted(record: &GluedText, start: usize, field: &mut GluedText) -> Result<usize, &'static str> {
+fn quoted<'f>(
+    record: &GluedText<'f>,
+    start: usize,
+    field: &mut GluedText<'f>,
+) -> Result<usize, &'static str> {
     const UNBALANCED: &str = "extraneous or missing \" in a quoted field";
     let text = record.text();
     let mut at = start;
@@ -60,8 +64,7 @@ mod tests {
     use crate::source::FileId;
 
     fn split(text: &str) -> Result<Vec<String>, &'static str> {
-        let mut record = GluedText::new(FileId(0));
-        record.push(text, 7);
+        let record = GluedText::piece(FileId(0), text, 7);
         Ok(fields(&record)?
             .iter()
             .map(|field| field.text().to_owned())

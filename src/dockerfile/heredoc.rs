@@ -17,7 +17,7 @@ pub(super) struct Bodies {
 /// markers are in.
 pub(super) fn read(
     file: &SourceFile,
-    arguments: &GluedText,
+    arguments: &GluedText<'_>,
     markers: &[HeredocMarker],
     start: usize,
 ) -> Result<Bodies, Diagnostic> {
@@ -66,7 +66,7 @@ fn find_terminator<'t>(text: &'t str, marker: &HeredocMarker) -> Option<(usize, 
 
 fn unterminated(
     file: &SourceFile,
-    arguments: &GluedText,
+    arguments: &GluedText<'_>,
     marker: &HeredocMarker,
     start: usize,
 ) -> Diagnostic {

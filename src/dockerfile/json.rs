@@ -9,7 +9,7 @@ use crate::source::Diagnostic;
 ///
 /// # Errors
 /// A JSON array with something else than strings in it.
-pub(super) fn array(arguments: &GluedText) -> Result<Option<Vec<Word>>, Diagnostic> {
+pub(super) fn array(arguments: &GluedText<'_>) -> Result<Option<Vec<Word>>, Diagnostic> {
     let text = arguments.text();
     if !text.starts_with('[') {
         return Ok(None);
@@ -54,10 +54,8 @@ mod tests {
     use super::*;
     use crate::source::FileId;
 
-    fn glued(text: &str) -> GluedText {
-        let mut glued = GluedText::new(FileId(0));
-        glued.push(text, 100);
-        glued
+    fn glued(text: &str) -> GluedText<'_> {
+        GluedText::piece(FileId(0), text, 100)
     }
 
     #[test]

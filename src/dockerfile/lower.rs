@@ -13,29 +13,67 @@ use crate::source::{SourceFile, Span};
 
 /// One statement of a file.
 #[derive(Debug)]
-pub(super) enum Statement {
+pub(super) enum Statement<'f> {
     /// A line with nothing on it.
     Blank,
     /// A line of comment: its text without `#` and white space around it.
     Comment(Range<usize>),
     /// The lines of an instruction.
-    Instruction(Lines),
+    Instruction(Lines<'f>),
 }
 
 /// The lines of an instruction.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct Lines<'f> {
     /// The lines glued together, without white space around.
-    pub(super) logical: GluedText,
-    /// Empty lines inside it.
-    pub(super) empty_lines: Vec<Span>,
+    pub(super) logical: GluedText<'f>,
+    /// What is on them.
+    pub(super) parts: LineParts<'f>,
+    /// The first empty line between them.
+    pub(super) empty_line: Option<Span>,
 }
 
-/// Reads the statement at an offset of a file; gives it and the offset of the next one. Nothing if the stack is used up.
-pub(super) fn statement(file: &SourceFile, at: usize, escape: char) -> Option<(Statement, usize)> {
-    let rest = &file.text()[at..];
-    let rule = choose(escape, Rule::statement, Rule::statement_backtick);
-    let pair = parse_line(rule, rest)?.next()?;
+/// A statement and the offset of the next one.
+pub(super) type Placed<'f> = (Statement<'f>, usize);
+
+/// So much text is looked through for statements of one line at a time.
+const MOST_AT_ONCE: usize = 16 * 1024;
+
+/// Reads some statements from an offset of a file on, at least one. Nothing if the stack is used up.
+pub(super) fn statements(file: &SourceFile, at: usize, escape: char) -> Option<Vec<Placed<'_>>> {
+    let rule = choose(escape, Rule::statements, Rule::statements_backtick);
+    let text = file.text();
+    let mut end = end_of_some(text, at);
+    loop {
+        let mut pairs = parse_line(rule, &text[at..end])?;
+        let unfinished = |pair: &Pair<'_, Rule>| {
+            // Its last line may be continued behind what was looked at.
+            pair.as_rule() == Rule::instruction && at + pair.as_span().end() == end
+        };
+        if end < text.len() && pairs.peek().is_some_and(|pair| unfinished(&pair)) {
+            end = text.len();
+            continue;
+        }
+        let statements = pairs.by_ref().map(|pair| statement(file, pair, at, escape));
+        return Some(statements.collect()).filter(|statements: &Vec<_>| !statements.is_empty());
+    }
+}
+
+/// The end of a line that is some way behind an offset.
+fn end_of_some(text: &str, at: usize) -> usize {
+    let from = (at + MOST_AT_ONCE).min(text.len());
+    let line_end = text.as_bytes()[from..]
+        .iter()
+        .position(|&byte| byte == b'\n');
+    line_end.map_or(text.len(), |length| from + length + 1)
+}
+
+fn statement<'f>(
+    file: &'f SourceFile,
+    pair: Pair<'f, Rule>,
+    at: usize,
+    escape: char,
+) -> Placed<'f> {
     let next = at + pair.as_span().end();
     let statement = match pair.as_rule() {
         Rule::comment_line => {
@@ -45,47 +83,93 @@ pub(super) fn statement(file: &SourceFile, at: usize, escape: char) -> Option<(S
                 .map_or(at..at, |text| range(&text, at));
             Statement::Comment(trimmed(file.text(), text))
         }
-        Rule::instruction => Statement::Instruction(lines(file, pair, at)),
+        Rule::line => Statement::Instruction(line(file, pair, at)),
+        Rule::instruction => Statement::Instruction(lines(file, pair, at, escape)),
         _ => Statement::Blank,
     };
-    Some((statement, next.max(at + 1).min(file.text().len())))
+    (statement, next.max(at + 1).min(file.text().len()))
 }
 
-fn lines(file: &SourceFile, pair: Pair<'_, Rule>, at: usize) -> Lines {
-    let mut glued = GluedText::new(file.id());
-    let mut empty_lines = Vec::new();
+/// An instruction that the grammar has taken apart.
+fn line<'f>(file: &'f SourceFile, pair: Pair<'f, Rule>, at: usize) -> Lines<'f> {
+    let logical = piece(file, range(&pair, at)).trimmed();
+    let mut parts = LineParts::of_nothing(&logical);
+    let end = logical.whole().range().end;
     for token in pair.into_inner() {
         let place = range(&token, at);
         match token.as_rule() {
-            Rule::fragment => glued.push(token.as_str(), place.start),
-            Rule::empty_line => empty_lines.push(file.span(place)),
-            _ => {}
+            // White space that is part of a keyword is not, where the line ends after it.
+            Rule::line_keyword => parts.keyword = piece(file, place.start..place.end.min(end)),
+            _ => parts.arguments = piece(file, place).trimmed(),
         }
     }
     Lines {
-        logical: glued.trimmed(),
-        empty_lines,
+        logical,
+        parts,
+        empty_line: None,
     }
+}
+
+fn lines<'f>(file: &'f SourceFile, pair: Pair<'f, Rule>, at: usize, escape: char) -> Lines<'f> {
+    let mut glued = GluedText::new(file.id());
+    let mut empty_line = None;
+    for token in pair.into_inner() {
+        let place = range(&token, at);
+        if token.as_rule() == Rule::fragment {
+            glued.push(&file.text()[place.clone()], place.start);
+        } else if empty_line.is_none() {
+            empty_line = first_empty_line(file, place);
+        }
+    }
+    let logical = glued.trimmed();
+    Lines {
+        parts: line_parts(&logical, escape),
+        logical,
+        empty_line,
+    }
+}
+
+/// The first of the lines in a range that has nothing on it.
+fn first_empty_line(file: &SourceFile, between: Range<usize>) -> Option<Span> {
+    let mut start = between.start;
+    for line in file.text()[between].split_inclusive('\n') {
+        let end = start + line.len();
+        if line.trim().is_empty() {
+            return Some(file.span(start..end));
+        }
+        start = end;
+    }
+    None
+}
+
+fn piece(file: &SourceFile, range: Range<usize>) -> GluedText<'_> {
+    GluedText::piece(file.id(), &file.text()[range.clone()], range.start)
 }
 
 /// A logical line in its three parts.
 #[derive(Debug)]
-pub(super) struct LineParts {
+pub(super) struct LineParts<'f> {
     /// The first word.
-    pub(super) keyword: GluedText,
+    pub(super) keyword: GluedText<'f>,
     /// The words after it that begin with `--`, without quotes and escape characters.
-    pub(super) flags: Vec<GluedText>,
+    pub(super) flags: Vec<GluedText<'f>>,
     /// The rest without white space around.
-    pub(super) arguments: GluedText,
+    pub(super) arguments: GluedText<'f>,
+}
+
+impl<'f> LineParts<'f> {
+    fn of_nothing(line: &GluedText<'f>) -> Self {
+        Self {
+            keyword: line.nothing(),
+            flags: Vec::new(),
+            arguments: line.nothing(),
+        }
+    }
 }
 
 /// Splits a logical line.
-pub(super) fn line_parts(line: &GluedText, escape: char) -> LineParts {
-    let mut parts = LineParts {
-        keyword: line.nothing(),
-        flags: Vec::new(),
-        arguments: line.nothing(),
-    };
+pub(super) fn line_parts<'f>(line: &GluedText<'f>, escape: char) -> LineParts<'f> {
+    let mut parts = LineParts::of_nothing(line);
     let rule = choose(escape, Rule::logical_line, Rule::logical_line_backtick);
     for token in parse_line(rule, line.text()).into_iter().flatten() {
         let place = range(&token, 0);

@@ -1,10 +1,10 @@
 //! A whole file: its statements one after the other, put together to stages. Goes on after a mistake.
 
-use super::ast::{Dockerfile, Instruction, InstructionKind, Stage};
+use super::ast::{Dockerfile, Instruction, InstructionKind, Stage, StageNames};
 use super::directive::{self, Directives};
 use super::instruction::{self, Lowered, Outcome};
 use super::keyword::Keyword;
-use super::lower::{self, Lines, Statement};
+use super::lower::{self, Lines, Placed, Statement};
 use crate::source::{Diagnostic, SourceFile, Span, Spanned};
 
 /// The longest line there may be, in bytes without its line feed. The reference implementation has this limit, so what
@@ -13,6 +13,9 @@ const LONGEST_LINE: usize = 65535;
 
 /// So many mistakes mean that the file is no Dockerfile; the rest of it is not looked at.
 const MOST_MISTAKES: usize = 100;
+
+/// Nobody reads more warnings of one kind than this.
+const MOST_REMARKS: usize = 1000;
 
 /// What became of a file.
 #[derive(Clone, Debug)]
@@ -49,13 +52,7 @@ pub fn parse(file: &SourceFile) -> Parsed {
         diagnostics: scan.diagnostics,
         ..Assembly::default()
     };
-    let mut statements = Statements {
-        file,
-        escape,
-        at: scan.end,
-        comments: Vec::new(),
-        remarks: Vec::new(),
-    };
+    let mut statements = Statements::new(file, escape, scan.end);
     while assembly.diagnostics.len() < MOST_MISTAKES
         && let Some(instruction) = statements.next()
     {
@@ -74,13 +71,7 @@ pub fn parse_trigger(file: &SourceFile) -> Result<Instruction, Vec<Diagnostic>> 
         let message = "onbuild trigger should be a single expression";
         vec![Diagnostic::error("bad-trigger", message).at(file.span(0..file.text().len()), "")]
     };
-    let mut statements = Statements {
-        file,
-        escape: '\\',
-        at: 0,
-        comments: Vec::new(),
-        remarks: Vec::new(),
-    };
+    let mut statements = Statements::new(file, '\\', 0);
     let first = statements.next().ok_or_else(single)?;
     if let Some(keyword) = Keyword::find(&first.keyword.value)
         && let Err(diagnostic) = instruction::allowed_as_trigger(keyword)
@@ -113,21 +104,31 @@ struct Statements<'f> {
     file: &'f SourceFile,
     escape: char,
     at: usize,
+    /// What was read ahead.
+    ahead: std::vec::IntoIter<Placed<'f>>,
     comments: Vec<Spanned<String>>,
     /// What there is to say besides the instructions.
     remarks: Vec<Diagnostic>,
 }
 
-impl Statements<'_> {
+impl<'f> Statements<'f> {
+    fn new(file: &'f SourceFile, escape: char, at: usize) -> Self {
+        Self {
+            file,
+            escape,
+            at,
+            ahead: Vec::new().into_iter(),
+            comments: Vec::new(),
+            remarks: Vec::new(),
+        }
+    }
+
     /// The next instruction, which may be wrong.
     fn next(&mut self) -> Option<Instruction<Result<Lowered, Diagnostic>>> {
-        while self.at < self.file.text().len() {
-            let Some((statement, next)) = lower::statement(self.file, self.at, self.escape) else {
-                let message = "the parser has run out of stack";
-                let place = self.file.span(self.at..self.at);
-                self.remarks
-                    .push(Diagnostic::error("stack", message).at(place, ""));
-                return None;
+        loop {
+            let Some((statement, next)) = self.ahead.next() else {
+                self.read_ahead()?;
+                continue;
             };
             self.at = next;
             match statement {
@@ -139,30 +140,42 @@ impl Statements<'_> {
                         .push(Spanned::new(text, self.file.span(range)));
                 }
                 Statement::Instruction(lines) => {
-                    self.warn_of_empty_lines(&lines);
+                    if let Some(place) = lines.empty_line {
+                        self.warn_of_empty_line(place);
+                    }
                     if !lines.logical.text().is_empty() {
-                        return Some(self.instruction(&lines));
+                        return Some(self.instruction(lines));
                     }
                 }
             }
         }
-        None
     }
 
-    fn instruction(&mut self, lines: &Lines) -> Instruction<Result<Lowered, Diagnostic>> {
+    fn read_ahead(&mut self) -> Option<()> {
+        if self.at >= self.file.text().len() {
+            return None;
+        }
+        let Some(statements) = lower::statements(self.file, self.at, self.escape) else {
+            let message = "the parser has run out of stack";
+            let place = self.file.span(self.at..self.at);
+            self.remarks
+                .push(Diagnostic::error("stack", message).at(place, ""));
+            return None;
+        };
+        self.ahead = statements.into_iter();
+        Some(())
+    }
+
+    fn instruction(&mut self, lines: Lines<'f>) -> Instruction<Result<Lowered, Diagnostic>> {
         let line = &lines.logical;
+        let ending = (line.whole().range().end, self.at);
         let Outcome {
             lowered,
             keyword,
             end,
             next,
-        } = instruction::lower(
-            self.file,
-            line,
-            self.escape,
-            line.whole().range().end,
-            self.at,
-        );
+        } = instruction::lower(self.file, line, lines.parts, self.escape, ending);
+        // Only an instruction that was read alone has heredocs, so nothing that was read ahead is skipped.
         self.at = next;
         Instruction {
             span: line.whole().to(self.file.span(end..end)),
@@ -183,11 +196,11 @@ impl Statements<'_> {
         diagnostic
     }
 
-    fn warn_of_empty_lines(&mut self, lines: &Lines) {
-        if let Some(&first) = lines.empty_lines.first() {
+    fn warn_of_empty_line(&mut self, place: Span) {
+        if self.remarks.len() < MOST_REMARKS {
             let warning = Diagnostic::warning("NoEmptyContinuation", "Empty continuation line")
                 .at(
-                    first,
+                    place,
                     "this line is empty, and the instruction goes on after it",
                 )
                 .hint("remove the line, or let the line before it end the instruction");
@@ -259,6 +272,7 @@ impl Assembly {
             directives,
             escape,
             global_args: self.global_args,
+            names: StageNames::of(&self.stages),
             stages: self.stages,
         });
         Parsed {

@@ -6,25 +6,26 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::blobs::PreparedImage;
+use super::document::PreparedSet;
 use super::layout::{LAYOUT_MARKER, entries};
 use super::{Destination, ExportError};
 use crate::fsio::{self, Durability};
-use crate::oci::{Descriptor, Index, Reference, canonical_json, media_type};
+use crate::oci::{Descriptor, Index, Reference, canonical_json};
 use crate::store::Store;
 
-/// Writes an image as a tarball; `docker` adds what `docker load` needs. `stdout` is where standard output goes.
+/// Writes images as a tarball; `docker` adds what `docker load` needs. `stdout` is where standard output goes.
 ///
 /// # Errors
 /// A destination that is a folder; a blob that cannot be had; the disk; a closed pipe.
 pub fn write_archive(
     store: &Store,
-    image: &PreparedImage,
+    set: &PreparedSet,
     names: &[Reference],
     docker: bool,
     destination: &Destination,
     stdout: &mut dyn Write,
 ) -> Result<Descriptor, ExportError> {
-    for layer in &image.layers {
+    for (_, layer) in set.layers() {
         if let Some(remote) = &layer.remote {
             store.fetch(remote)?;
         }
@@ -32,7 +33,7 @@ pub fn write_archive(
     match destination {
         Destination::Stdout => {
             let manifest =
-                write(store, image, names, docker, &mut *stdout).map_err(Problem::into_stdout)?;
+                write(store, set, names, docker, &mut *stdout).map_err(Problem::into_stdout)?;
             stdout.flush().map_err(ExportError::Stdout)?;
             Ok(manifest)
         }
@@ -40,14 +41,14 @@ pub fn write_archive(
             if fsio::metadata(path).is_ok_and(|there| there.is_dir()) {
                 return Err(ExportError::IsFolder(path.clone()));
             }
-            to_file(store, image, names, docker, path)
+            to_file(store, set, names, docker, path)
         }
     }
 }
 
 fn to_file(
     store: &Store,
-    image: &PreparedImage,
+    set: &PreparedSet,
     names: &[Reference],
     docker: bool,
     path: &Path,
@@ -69,7 +70,7 @@ fn to_file(
         let file = fsio::create(&aside)?;
         let mut buffered = io::BufWriter::with_capacity(1 << 18, file);
         let manifest =
-            write(store, image, names, docker, &mut buffered).map_err(|p| p.into_file(&aside))?;
+            write(store, set, names, docker, &mut buffered).map_err(|p| p.into_file(&aside))?;
         let file = buffered
             .into_inner()
             .map_err(|e| fsio::Error::new("write", &aside, e.into_error()))?;
@@ -124,30 +125,27 @@ enum Member<'a> {
 
 fn write(
     store: &Store,
-    image: &PreparedImage,
+    set: &PreparedSet,
     names: &[Reference],
     docker: bool,
     out: &mut dyn Write,
 ) -> Result<Descriptor, Problem> {
-    let manifest = Descriptor::of(media_type::OCI_MANIFEST, &image.manifest_bytes);
     let index = Index {
-        manifests: entries(image, &manifest, names),
+        manifests: entries(set, names),
     }
     .to_bytes();
-    let docker_manifest = docker_manifest(image, names);
+    let docker_manifest = docker_manifest(set, names);
     let mut members = std::collections::BTreeMap::from([
         ("index.json".to_owned(), Member::Bytes(&index)),
         ("oci-layout".to_owned(), Member::Bytes(LAYOUT_MARKER)),
-        (blob_path(&manifest), Member::Bytes(&image.manifest_bytes)),
-        (
-            blob_path(&image.manifest.config),
-            Member::Bytes(&image.config_bytes),
-        ),
     ]);
+    for (descriptor, bytes) in set.documents() {
+        members.insert(blob_path(&descriptor), Member::Bytes(bytes));
+    }
     if docker {
         members.insert("manifest.json".to_owned(), Member::Bytes(&docker_manifest));
     }
-    for layer in &image.manifest.layers {
+    for (layer, _) in set.layers() {
         members.insert(blob_path(layer), Member::Blob(layer));
     }
     let mut tar = tar::Builder::new(out);
@@ -181,7 +179,7 @@ fn write(
     tar.into_inner()
         .and_then(Write::flush)
         .map_err(Problem::Write)?;
-    Ok(manifest)
+    Ok(set.root())
 }
 
 fn header(size: u64, mode: u32) -> tar::Header {
@@ -198,12 +196,15 @@ fn blob_path(descriptor: &Descriptor) -> String {
     format!("blobs/sha256/{}", descriptor.digest.hex())
 }
 
-fn docker_manifest(image: &PreparedImage, names: &[Reference]) -> Vec<u8> {
+fn docker_manifest(set: &PreparedSet, names: &[Reference]) -> Vec<u8> {
     let tags: Vec<String> = names.iter().map(Reference::familiar).collect();
-    let layers: Vec<String> = image.manifest.layers.iter().map(blob_path).collect();
-    canonical_json(&serde_json::json!([{
-        "Config": blob_path(&image.manifest.config),
-        "RepoTags": if tags.is_empty() { serde_json::Value::Null } else { serde_json::json!(tags) },
-        "Layers": layers,
-    }]))
+    let entry = |image: &PreparedImage| {
+        let layers: Vec<String> = image.manifest.layers.iter().map(blob_path).collect();
+        serde_json::json!({
+            "Config": blob_path(&image.manifest.config),
+            "RepoTags": if tags.is_empty() { serde_json::Value::Null } else { serde_json::json!(tags) },
+            "Layers": layers,
+        })
+    };
+    canonical_json(&set.images.iter().map(entry).collect::<Vec<_>>())
 }

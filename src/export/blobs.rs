@@ -7,18 +7,16 @@ use super::spec::Compression;
 use super::{ExportError, OutputSpec};
 use crate::image::AssembledImage;
 use crate::layer::{self, Compressor};
-use crate::oci::{Descriptor, Digest, LayerSource, Manifest, Reference, media_type};
+use crate::oci::{Descriptor, Digest, LayerSource, Manifest, Platform, media_type};
 use crate::store::Store;
 
-/// An image to be exported.
+/// An image to be exported, for one platform.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// Config and diff IDs.
     pub assembled: AssembledImage,
     /// Its layers, bottom first.
     pub layers: Vec<ExportLayer>,
-    /// Its names.
-    pub names: Vec<Reference>,
 }
 
 /// A layer and where it can be had.
@@ -43,6 +41,16 @@ pub struct PreparedImage {
     pub layers: Vec<ExportLayer>,
     /// When the image was made, RFC 3339.
     pub created: Option<String>,
+    /// What it is for.
+    pub platform: Platform,
+}
+
+impl PreparedImage {
+    /// The manifest as others name it.
+    #[must_use]
+    pub fn manifest_descriptor(&self) -> Descriptor {
+        Descriptor::of(media_type::OCI_MANIFEST, &self.manifest_bytes)
+    }
 }
 
 /// Makes sure that every layer has a blob in the compression asked for, and writes the manifest over them. Layers that
@@ -50,7 +58,7 @@ pub struct PreparedImage {
 ///
 /// # Errors
 /// A layer that is damaged or gone; the disk.
-pub fn prepare(
+pub(super) fn prepare(
     store: &Store,
     image: &Image,
     spec: &OutputSpec,
@@ -66,6 +74,7 @@ pub fn prepare(
         manifest,
         layers: image.layers.clone(),
         created: image.assembled.config.created(),
+        platform: image.assembled.config.platform(),
     })
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::ExportError;
-use super::blobs::PreparedImage;
+use super::document::PreparedSet;
 use crate::fsio::{self, Context as _, Durability};
-use crate::oci::{Descriptor, Index, Reference, media_type};
+use crate::oci::{Descriptor, Index, Reference};
 use crate::store::Store;
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -14,13 +14,13 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The content of the file `oci-layout`.
 pub(super) const LAYOUT_MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
-/// Writes an image into a layout folder. Blobs come first, the index last.
+/// Writes images into a layout folder. Blobs come first, the index last.
 ///
 /// # Errors
 /// A folder that is something else; a blob that cannot be had; the disk.
 pub fn write_layout(
     store: &Store,
-    image: &PreparedImage,
+    set: &PreparedSet,
     names: &[Reference],
     folder: &Path,
 ) -> Result<Descriptor, ExportError> {
@@ -33,7 +33,7 @@ pub fn write_layout(
         LAYOUT_MARKER,
         Durability::Cached,
     )?;
-    for (descriptor, layer) in image.manifest.layers.iter().zip(&image.layers) {
+    for (descriptor, layer) in set.layers() {
         let target = blobs.join(descriptor.digest.hex());
         if fsio::metadata(&target).is_ok_and(|there| there.len() == descriptor.size) {
             continue;
@@ -43,25 +43,17 @@ pub fn write_layout(
         }
         copy_blob(store, descriptor, &target)?;
     }
-    let config = &image.manifest.config;
-    fsio::write_atomic(
-        &blobs.join(config.digest.hex()),
-        &image.config_bytes,
-        Durability::Cached,
-    )?;
-    let manifest = Descriptor::of(media_type::OCI_MANIFEST, &image.manifest_bytes);
-    fsio::write_atomic(
-        &blobs.join(manifest.digest.hex()),
-        &image.manifest_bytes,
-        Durability::Cached,
-    )?;
-    let index = merged(index, entries(image, &manifest, names));
+    for (descriptor, bytes) in set.documents() {
+        let target = blobs.join(descriptor.digest.hex());
+        fsio::write_atomic(&target, bytes, Durability::Cached)?;
+    }
+    let index = merged(index, entries(set, names));
     fsio::write_atomic(
         &folder.join("index.json"),
         &index.to_bytes(),
         Durability::Synced,
     )?;
-    Ok(manifest)
+    Ok(set.root())
 }
 
 /// Written aside and renamed, verified on the way.
@@ -92,22 +84,18 @@ fn existing(folder: &Path) -> Result<Index, ExportError> {
     }
 }
 
-/// The index entries of an image: one a name, or one without.
-pub(super) fn entries(
-    image: &PreparedImage,
-    manifest: &Descriptor,
-    names: &[Reference],
-) -> Vec<Descriptor> {
+/// The entries in `index.json`: one a name, or one without.
+pub(super) fn entries(set: &PreparedSet, names: &[Reference]) -> Vec<Descriptor> {
     let mut annotations = BTreeMap::new();
-    if let Some(created) = &image.created {
+    if let Some(created) = set.created() {
         annotations.insert(
             "org.opencontainers.image.created".to_owned(),
-            created.clone(),
+            created.to_owned(),
         );
     }
     let unnamed = Descriptor {
         annotations,
-        ..manifest.clone()
+        ..set.root()
     };
     if names.is_empty() {
         return vec![unnamed];

@@ -1,11 +1,12 @@
 //! Writes a built image somewhere: OCI layout, tarballs, registry.
 //!
-//! Everything here works on an [`Image`]: a finished config and layers that the store has or can fetch. Compression
+//! Everything here works on an [`ImageSet`]: finished configs and layers that the store has or can fetch. Compression
 //! happens here and is remembered in the store, so that no layer is compressed twice. A file or folder is complete when
 //! it gets its name; on a failure nothing of it is left.
 
 mod archive;
 mod blobs;
+mod document;
 mod layout;
 mod push;
 mod spec;
@@ -14,7 +15,8 @@ use std::io;
 use std::path::PathBuf;
 
 pub use archive::write_archive;
-pub use blobs::{ExportLayer, Image, PreparedImage, prepare};
+pub use blobs::{ExportLayer, Image, PreparedImage};
+pub use document::{ImageSet, PreparedSet, prepare};
 pub use layout::write_layout;
 pub use push::push;
 pub use spec::{Compression, Destination, OutputKind, OutputSpec, OutputSpecError, csv_fields};
@@ -60,6 +62,9 @@ pub enum ExportError {
     /// The folder is there and is no OCI layout.
     #[error("destination `{}` is neither empty nor an OCI layout", .0.display())]
     NotALayout(PathBuf),
+    /// `docker load` takes single images.
+    #[error("docker exporter does not currently support exporting manifest lists")]
+    DockerIndex,
     /// The registry.
     #[error(transparent)]
     Registry(#[from] RegistryError),

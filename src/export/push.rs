@@ -1,15 +1,16 @@
-//! To a registry: blobs that it does not have yet, then the manifest, then the names.
+//! To a registry: blobs that it does not have yet, then manifests, then the index where there is one, then the names.
 
 use std::io;
 use std::sync::Arc;
 
 use super::ExportError;
 use super::blobs::PreparedImage;
+use super::document::PreparedSet;
 use crate::oci::{Digest, Reference, media_type};
 use crate::registry::{Client, Progress, PushBlob, PushManifest, PushRequest};
 use crate::store::Store;
 
-/// Pushes an image under each of its names. Blobs that only exist elsewhere are fetched when the registry turns out not to
+/// Pushes images under each of their names. Blobs that only exist elsewhere are fetched when the registry turns out not to
 /// have them.
 ///
 /// # Errors
@@ -17,48 +18,50 @@ use crate::store::Store;
 pub fn push(
     client: &Client,
     store: &Arc<Store>,
-    image: &PreparedImage,
+    set: &PreparedSet,
     names: &[Reference],
     progress: Progress,
 ) -> Result<Digest, ExportError> {
-    let layers = image
-        .manifest
-        .layers
-        .iter()
-        .zip(&image.layers)
-        .map(|(descriptor, layer)| {
-            let (store, digest, remote) =
-                (Arc::clone(store), descriptor.digest, layer.remote.clone());
-            let mount_from = remote.as_ref().and_then(|remote| {
-                let (registry, repository) = remote.source.repository()?;
-                Some((registry.to_owned(), repository.to_owned()))
-            });
-            let open = move || -> io::Result<Box<dyn io::Read + Send>> {
-                if let Some(remote) = &remote {
-                    store.fetch(remote).map_err(io::Error::other)?;
-                }
-                Ok(Box::new(
-                    store.open_blob_file(digest).map_err(io::Error::other)?,
-                ))
-            };
-            PushBlob {
-                descriptor: descriptor.clone(),
-                open: Arc::new(open),
-                mount_from,
-            }
+    let layers = set.layers().map(|(descriptor, layer)| {
+        let (store, digest, remote) = (Arc::clone(store), descriptor.digest, layer.remote.clone());
+        let mount_from = remote.as_ref().and_then(|remote| {
+            let (registry, repository) = remote.source.repository()?;
+            Some((registry.to_owned(), repository.to_owned()))
         });
-    let manifest = PushManifest {
+        let open = move || -> io::Result<Box<dyn io::Read + Send>> {
+            if let Some(remote) = &remote {
+                store.fetch(remote).map_err(io::Error::other)?;
+            }
+            Ok(Box::new(
+                store.open_blob_file(digest).map_err(io::Error::other)?,
+            ))
+        };
+        PushBlob {
+            descriptor: descriptor.clone(),
+            open: Arc::new(open),
+            mount_from,
+        }
+    });
+    let config = |image: &PreparedImage| {
+        PushBlob::from_bytes(media_type::OCI_CONFIG, image.config_bytes.as_slice())
+    };
+    let manifest = |image: &PreparedImage| PushManifest {
         media_type: media_type::OCI_MANIFEST.to_owned(),
         bytes: image.manifest_bytes.clone(),
     };
+    let mut children: Vec<PushManifest> = set.images.iter().map(manifest).collect();
+    let root = match &set.index {
+        Some(index) => PushManifest {
+            media_type: media_type::OCI_INDEX.to_owned(),
+            bytes: index.clone(),
+        },
+        None => children.remove(0),
+    };
     let request = PushRequest {
         references: names.to_vec(),
-        manifest,
-        children: Vec::new(),
-        configs: vec![PushBlob::from_bytes(
-            media_type::OCI_CONFIG,
-            image.config_bytes.as_slice(),
-        )],
+        manifest: root,
+        children,
+        configs: set.images.iter().map(config).collect(),
         layers: layers.collect(),
         progress,
     };

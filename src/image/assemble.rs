@@ -1,7 +1,8 @@
 //! From a planned config and finished layers to the documents of an image.
 //!
 //! Times: a step's entry carries the time its layer was made, so that a rebuild from the cache gives the same bytes. An
-//! entry without a layer takes the time of the layer before it, or of the first new layer where there is none before.
+//! entry without a layer takes the time of the layer before it, or of the first new layer where there is none before. An
+//! image that has no layer at all has no time, as nothing says when it was made.
 
 use crate::oci::{Config, Descriptor, Digest, HistoryEntry, Manifest, media_type};
 
@@ -18,8 +19,6 @@ pub struct Assembly {
     pub steps: Vec<HistoryStep>,
     /// RFC 3339 time that bounds all times of this build (`SOURCE_DATE_EPOCH`).
     pub epoch: Option<String>,
-    /// RFC 3339 time for an image without any new layer.
-    pub now: String,
 }
 
 /// One instruction of this build.
@@ -49,22 +48,21 @@ pub fn assemble(assembly: Assembly) -> AssembledImage {
         base_history,
         steps,
         epoch,
-        now,
     } = assembly;
     let base_time = config.created();
     let first_new = steps
         .iter()
         .find_map(|step| step.layer.as_ref().map(|(_, time)| time.clone()));
-    let mut last = first_new.or(base_time).unwrap_or(now);
+    let mut last = first_new.or(base_time);
     let mut history = fitted(base_history, base_layers.len());
     let mut diff_ids = base_layers;
     for step in steps {
         if let Some((diff_id, time)) = &step.layer {
             diff_ids.push(*diff_id);
-            last.clone_from(time);
+            last = Some(time.clone());
         }
         history.push(HistoryEntry {
-            created: Some(bounded(&last, epoch.as_deref())),
+            created: bounded(last.as_deref(), epoch.as_deref()),
             created_by: Some(step.created_by),
             author: None,
             comment: Some("buildkit.dockerfile.v0".to_owned()),
@@ -73,7 +71,7 @@ pub fn assemble(assembly: Assembly) -> AssembledImage {
     }
     config.set_top(
         "created",
-        Some(serde_json::json!(bounded(&last, epoch.as_deref()))),
+        bounded(last.as_deref(), epoch.as_deref()).map(serde_json::Value::from),
     );
     config.set_diff_ids(&diff_ids);
     config.set_history(&history);
@@ -81,11 +79,12 @@ pub fn assemble(assembly: Assembly) -> AssembledImage {
 }
 
 /// Times are all UTC in one format, so that text order is time order.
-fn bounded(time: &str, epoch: Option<&str>) -> String {
-    match epoch {
-        Some(epoch) if epoch < time => epoch.to_owned(),
-        _ => time.to_owned(),
-    }
+fn bounded(time: Option<&str>, epoch: Option<&str>) -> Option<String> {
+    let bound = match (time, epoch) {
+        (Some(time), Some(epoch)) => Some(time.min(epoch)),
+        (time, epoch) => time.or(epoch),
+    };
+    bound.map(str::to_owned)
 }
 
 /// A base whose history does not match its layers (many tools write none) is padded or marked, so that the sum holds.
@@ -138,7 +137,6 @@ mod tests {
             base_history: vec![],
             steps,
             epoch: epoch.map(str::to_owned),
-            now: "2030-01-01T00:00:00Z".to_owned(),
         })
         .config
     }
@@ -168,5 +166,14 @@ mod tests {
                 .unwrap(),
             "1970-01-01T00:00:01Z"
         );
+    }
+
+    #[test]
+    fn an_image_without_layers_has_the_epoch_or_no_time() {
+        let steps = vec![step("LABEL a=b", None)];
+        assert_eq!(image(steps.clone(), 0, None).created(), None);
+        assert_eq!(image(steps.clone(), 0, None).history()[0].created, None);
+        let epoch = "1970-01-01T00:00:01Z";
+        assert_eq!(image(steps, 0, Some(epoch)).created().unwrap(), epoch);
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A config is patched, never rebuilt, so that fields we do not know survive from the base image.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -166,9 +168,16 @@ impl Config {
 
     /// Adds a key to a map field whose values are empty objects or strings (`ExposedPorts`, `Volumes`, `Labels`).
     pub fn insert_into(&mut self, field: &str, key: &str, value: Value) {
-        let mut map: Map<String, Value> = self.get(field).unwrap_or_default();
-        map.insert(key.to_owned(), value);
-        self.set(field, Some(Value::Object(map)));
+        if let Some(map) = self
+            .raw
+            .get_mut("config")
+            .and_then(|inner| inner.get_mut(field))
+            && let Some(map) = map.as_object_mut()
+        {
+            map.insert(key.to_owned(), value);
+        } else {
+            self.set(field, Some(json!({ key: value })));
+        }
     }
 
     /// The environment in order. Entries without `=` have an empty value.
@@ -184,11 +193,27 @@ impl Config {
 
     /// Sets an environment variable: in place if it is there, else at the end.
     pub fn set_env(&mut self, key: &str, value: &str) {
+        self.extend_env(&[(key.to_owned(), value.to_owned())]);
+    }
+
+    /// As [`Config::set_env`] for one pair after the other.
+    pub fn extend_env(&mut self, pairs: &[(String, String)]) {
+        if pairs.is_empty() {
+            return;
+        }
         let mut list: Vec<String> = self.get("Env").unwrap_or_default();
-        let entry = format!("{key}={value}");
-        match list.iter_mut().find(|e| e.split('=').next() == Some(key)) {
-            Some(found) => *found = entry,
-            None => list.push(entry),
+        let mut positions = BTreeMap::new();
+        for (position, entry) in list.iter().enumerate() {
+            let key = entry.split('=').next().unwrap_or_default().to_owned();
+            positions.entry(key).or_insert(position);
+        }
+        for (key, value) in pairs {
+            let entry = format!("{key}={value}");
+            let position = *positions.entry(key.clone()).or_insert(list.len());
+            match list.get_mut(position) {
+                Some(found) => *found = entry,
+                None => list.push(entry),
+            }
         }
         self.set("Env", Some(json!(list)));
     }

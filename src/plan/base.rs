@@ -23,15 +23,20 @@ impl Lowering<'_> {
                     "its base stage has errors",
                 )
             };
-            return Ok(self.finished[base].as_ref().ok_or_else(missing)?.derived());
+            self.derivations[base] = self.derivations[base].saturating_sub(1);
+            let finished = &mut self.finished[base];
+            let state = if self.derivations[base] == 0 {
+                finished.take()
+            } else {
+                finished.clone()
+            };
+            return Ok(state.ok_or_else(missing)?.derived());
         }
         let request = self.base_request(index)?;
         let tree = match (&request, &line.named) {
             (Some(request), _) if request.is_tree() => {
                 let span = self.dockerfile.stages[index].from.span;
-                Some(TreeSource::State(
-                    self.base_image_state(request, &line.name, span),
-                ))
+                Some(TreeSource::State(self.base_image_state(request, span)))
             }
             (None, Named::Context(context))
                 if self.options.contexts[context] == NamedContext::Directory =>
@@ -49,8 +54,18 @@ impl Lowering<'_> {
             return Ok(StageState::scratch(line.platform));
         };
         let from = &self.dockerfile.stages[index].from;
-        let state = self.base_image_state(&request, &line.name, from.kind.image.span);
+        let span = from.kind.image.span;
+        let state = self.base_image_state(&request, span);
         let base = &self.resolved[&request];
+        let found = base.config.platform();
+        if (&found.os, &found.arch) != (&line.platform.os, &line.platform.arch) {
+            let fact = Fact::BasePlatform {
+                image: line.name.clone(),
+                found,
+                expected: line.platform.clone(),
+            };
+            self.notice(span, fact);
+        }
         let mut config = base.config.clone();
         config.set("OnBuild", None);
         let windows = line.platform.os == "windows";
@@ -81,26 +96,15 @@ impl Lowering<'_> {
         state.record(text, Some(step));
     }
 
-    /// The state of an image or tree, which becomes one of the plan's bases.
-    pub(super) fn base_image_state(
-        &mut self,
-        request: &BaseRequest,
-        name: &str,
-        span: Span,
-    ) -> StateRef {
-        StateRef::Base(self.base_id(request, name, span))
-    }
-
-    /// Makes an image or tree one of the plan's bases. One that is not resolved is asked for.
-    pub(super) fn base_id(&mut self, request: &BaseRequest, name: &str, span: Span) -> BaseId {
+    /// The state of an image or tree, which becomes one of the plan's bases. One that is not resolved is asked for.
+    pub(super) fn base_image_state(&mut self, request: &BaseRequest, span: Span) -> StateRef {
         self.ask_for(request, span);
         let position = self.bases.iter().position(|base| base == request);
         let position = position.unwrap_or_else(|| {
-            self.notice_platform(request, name, span);
             self.bases.push(request.clone());
             self.bases.len() - 1
         });
-        BaseId(position)
+        StateRef::Base(BaseId(position))
     }
 
     /// What was resolved for a request; else it will be resolved before planning goes on.
@@ -120,24 +124,8 @@ impl Lowering<'_> {
             MainContext::Base(source) => {
                 let request =
                     BaseRequest::new(source.clone(), platform, &self.options.build_platform);
-                TreeSource::State(self.base_image_state(&request, "context", span))
+                TreeSource::State(self.base_image_state(&request, span))
             }
-        }
-    }
-
-    fn notice_platform(&mut self, request: &BaseRequest, name: &str, span: Span) {
-        let Some(image) = self.resolved.get(request).filter(|_| !request.is_tree()) else {
-            return;
-        };
-        let found = image.config.platform();
-        let expected = &request.platform;
-        if found.os != expected.os || found.arch != expected.arch {
-            let fact = Fact::BasePlatform {
-                image: name.to_owned(),
-                found,
-                expected: expected.clone(),
-            };
-            self.notice(span, fact);
         }
     }
 }

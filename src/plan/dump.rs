@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::graph::Plan;
+use super::graph::{Plan, PlannedImage};
 use super::step::{CopySource, CopyStep, RunMount, RunStep, StateRef, Step, StepKind, TreeSource};
 
-/// The whole graph, one step a paragraph, then the image.
+/// The whole graph, one step a paragraph, then the images.
 #[must_use]
 pub fn dump(plan: &Plan) -> String {
     let mut out = String::new();
@@ -15,33 +15,29 @@ pub fn dump(plan: &Plan) -> String {
     for (index, step) in plan.steps.iter().enumerate() {
         dump_step(&mut out, index, step);
     }
-    _ = writeln!(
-        out,
-        "image: {} for {}",
-        state(plan.image.state),
-        plan.image.platform
-    );
-    if let Some(epoch) = plan.epoch {
+    for image in &plan.images {
+        dump_image(&mut out, image, plan.epoch);
+    }
+    for observation in &plan.observations {
+        _ = writeln!(out, "noticed {:?}", observation.fact);
+    }
+    out
+}
+
+fn dump_image(out: &mut String, image: &PlannedImage, epoch: Option<i64>) {
+    _ = writeln!(out, "image: {} for {}", state(image.state), image.platform);
+    if let Some(epoch) = epoch {
         _ = writeln!(out, "  epoch {epoch}");
     }
-    for entry in &plan.image.history {
+    for entry in &image.history {
         let layer = entry
             .step
             .map_or_else(|| "-".to_owned(), |step| format!("step {}", step.0));
         _ = writeln!(out, "  history {layer}: {:?}", entry.created_by);
     }
-    let config = plan
-        .image
-        .config
-        .raw()
-        .get("config")
-        .cloned()
-        .unwrap_or_default();
+    let raw = image.config.raw();
+    let config = raw.get("config").cloned().unwrap_or_default();
     _ = writeln!(out, "  config {config}");
-    for observation in &plan.observations {
-        _ = writeln!(out, "noticed {:?}", observation.fact);
-    }
-    out
 }
 
 fn dump_step(out: &mut String, index: usize, step: &Step) {
@@ -71,7 +67,7 @@ fn dump_run(out: &mut String, run: &RunStep) {
         run.user,
         run.network.word()
     );
-    for (name, value) in &run.env {
+    for (name, value) in run.env.iter() {
         _ = writeln!(out, "  env {name}={value:?}");
     }
     for mount in &run.mounts {
@@ -89,7 +85,7 @@ fn dump_copy(out: &mut String, copy: &CopyStep) {
         match source {
             CopySource::Path(path) => _ = writeln!(out, "  source {path:?}"),
             CopySource::Remote { from, file } => {
-                let base = state(StateRef::Base(*from));
+                let base = tree(from);
                 _ = match file {
                     Some(file) => writeln!(out, "  {file:?} of {base}"),
                     None => writeln!(out, "  all of {base}"),

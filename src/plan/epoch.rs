@@ -3,7 +3,7 @@
 
 use super::lower::Lowering;
 use super::options::{MainContext, NamedContext, context_name};
-use super::step::{BaseRequest, CopySource, ImageSource, StepKind};
+use super::step::{BaseRequest, CopySource, ImageSource, StateRef, StepKind, TreeSource};
 use super::{Failure, fail, reach};
 use crate::dockerfile::Dockerfile;
 use crate::dockerfile::ast::{self, InstructionKind, Stage};
@@ -93,8 +93,11 @@ fn of_stage(lowering: &mut Lowering<'_>, index: usize) -> Result<Option<i64>, Fa
         _ => None,
     });
     let mut remote = sources.flatten().filter_map(|source| match source {
-        CopySource::Remote { from, .. } => Some(*from),
-        CopySource::Path(_) | CopySource::Inline { .. } => None,
+        CopySource::Remote {
+            from: TreeSource::State(StateRef::Base(base)),
+            ..
+        } => Some(*base),
+        _ => None,
     });
     let (Some(base), None) = (remote.next(), remote.next()) else {
         return Err(wrong(

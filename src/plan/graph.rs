@@ -1,4 +1,4 @@
-//! The plan: an arena of steps, the bases they start from, and the image to make of it.
+//! The plan: an arena of steps, the bases they start from, and the images to make of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,8 +6,8 @@ use super::observation::Observation;
 use super::step::{BaseId, BaseRequest, StateRef, Step, StepId};
 use crate::oci::{Config, HistoryEntry, Platform};
 
-/// The instruction graph of one target for one platform. Immutable.
-#[derive(Clone, Debug)]
+/// The instruction graph of one target, for one platform or, [merged](super::merge), for several. Immutable.
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// Steps; inputs come before the steps that use them. Only what the target needs is here.
     pub steps: Vec<Step>,
@@ -15,8 +15,8 @@ pub struct Plan {
     pub bases: Vec<BaseRequest>,
     /// The file system at the end of each stage that was planned, by its position in the file.
     pub states: BTreeMap<usize, StateRef>,
-    /// The image to make.
-    pub image: PlannedImage,
+    /// The images to make: one a platform, in the order in which the platforms were asked for.
+    pub images: Vec<PlannedImage>,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970.
     pub epoch: Option<i64>,
     /// The stages that the target needs, by position in the file.

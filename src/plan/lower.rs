@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::globals::Globals;
 use super::graph::{Plan, PlannedImage};
-use super::observation::{Fact, Observation, similar};
+use super::observation::Observation;
 use super::options::{NamedContext, NoCache, PlanOptions, ResolvedBases};
 use super::reach::{self, Named};
 use super::stage::StageState;
 use super::step::{BaseRequest, ImageSource, StateRef, Step, StepId, StepKind};
-use super::{Failure, epoch, expanded, fail, frontend, instructions};
-use crate::dockerfile::ast::{Instruction, InstructionKind, Stage, Word};
+use super::{Failure, epoch, fail, frontend, instructions};
+use crate::dockerfile::ast::{Instruction, InstructionKind, Stage};
 use crate::dockerfile::{Dockerfile, parse_trigger};
 use crate::oci::{Platform, Reference};
 use crate::source::{Diagnostic, SourceMap, Span};
@@ -71,6 +71,9 @@ enum Progress {
 pub(super) struct FromLine {
     pub(super) name: String,
     pub(super) named: Named,
+    /// For which platform its image is looked for.
+    wanted: Platform,
+    /// For which platform the stage is built.
     pub(super) platform: Platform,
 }
 
@@ -112,7 +115,10 @@ pub(super) struct Lowering<'a> {
     pub(super) missing: BTreeMap<BaseRequest, Span>,
     pub(super) bases: Vec<BaseRequest>,
     pub(super) steps: Vec<Step>,
+    /// What stages that are made start from. Kept until the last of them has begun.
     pub(super) finished: Vec<Option<StageState>>,
+    /// How many stages are still to begin from each stage.
+    pub(super) derivations: Vec<usize>,
     /// The file system at the end of each finished stage.
     states: BTreeMap<usize, StateRef>,
 }
@@ -168,6 +174,7 @@ impl<'a> Lowering<'a> {
             bases: Vec::new(),
             steps: Vec::new(),
             finished: vec![None; count],
+            derivations: vec![0; count],
             states: BTreeMap::new(),
         })
     }
@@ -204,74 +211,59 @@ impl<'a> Lowering<'a> {
             let message = format!("base name ({}) should not be blank", from.image.text);
             return Err(fail("blank-base", from.image.span, message));
         }
-        let named = reach::base(self.dockerfile, self.options, index, &name);
-        let platform = match &from.platform {
+        let explicit: Option<Platform> = match &from.platform {
             Some(word) => {
                 let text = self.expand_from(word)?;
                 if text.is_empty() {
-                    let message = format!("empty platform value from expression {}", word.text);
+                    let similar = self.similar_argument(word.span);
+                    let message = format!(
+                        "empty platform value from expression {}{similar}",
+                        word.text
+                    );
                     return Err(fail("platform", word.span, message));
                 }
-                text.parse().map_err(|error: crate::oci::PlatformError| {
+                let parsed = text.parse().map_err(|error: crate::oci::PlatformError| {
                     fail("platform", word.span, error.to_string())
-                })?
+                })?;
+                Some(parsed)
             }
-            None => match named {
-                Named::Stage(base) => self.lines[base].platform.clone(),
-                _ => self.target_platform(),
-            },
+            None => None,
         };
-        Ok(FromLine {
+        let wanted = explicit.clone().unwrap_or_else(|| self.target_platform());
+        let named = reach::base(self.dockerfile, self.options, index, &name, &wanted)?;
+        let mut line = FromLine {
             name,
             named,
-            platform,
-        })
-    }
-
-    /// Expands a word of a `FROM` line, which sees the global scope.
-    fn expand_from(&mut self, word: &Word) -> Result<String, Failure> {
-        let globals = &self.globals;
-        let lookup = |name: &str| globals.get(name);
-        let expansion = expanded(word, self.dockerfile.escape, &lookup)?;
-        for name in expansion.unset {
-            if self.globals.declares(&name) {
-                continue;
-            }
-            let similar = similar(&name, self.globals.names());
-            self.notice(word.span, Fact::UndeclaredFromArgument { name, similar });
+            platform: wanted.clone(),
+            wanted,
+        };
+        match line.named {
+            _ if explicit.is_some() => {}
+            Named::Stage(base) => line.platform = self.lines[base].platform.clone(),
+            _ if self.options.platform.is_none() => self.adopt_platform(&mut line, index),
+            _ => {}
         }
-        Ok(expansion.value)
+        Ok(line)
     }
 
-    /// Looks at every `FROM` line as it would be without build arguments.
-    fn notice_default_base_names(&mut self) {
-        let dockerfile = self.dockerfile;
-        let options = PlanOptions {
-            build_args: BTreeMap::new(),
-            ..self.options.clone()
-        };
-        let target = reach::name_of(&dockerfile.stages[self.target]).cloned();
-        // Where the defaults cannot be evaluated there is nothing to say about them.
-        let Ok(globals) =
-            Globals::new(dockerfile, &options, target.as_deref().unwrap_or("default"))
-        else {
-            return;
-        };
-        for (index, stage) in dockerfile.stages.iter().enumerate() {
-            let word = &stage.from.kind.image;
-            let lookup = |name: &str| globals.get(name);
-            let Ok(expansion) = expanded(word, dockerfile.escape, &lookup) else {
-                return;
-            };
-            let named = reach::base(dockerfile, &options, index, &expansion.value);
-            if named == Named::Image && expansion.value.parse::<Reference>().is_err() {
-                let written = word.text.clone();
-                self.notice(word.span, Fact::DefaultBaseName { written });
+    /// Nobody asked for a platform: the stage takes that of its base, which may exist for one other platform only.
+    fn adopt_platform(&self, line: &mut FromLine, index: usize) {
+        let span = self.dockerfile.stages[index].from.kind.image.span;
+        let request = self.image_request(&line.named, &line.name, &line.wanted, span);
+        // A name that is wrong is reported if the stage is needed.
+        if let Ok(Some(request)) = request
+            && let Some(base) = self.resolved.get(&request)
+        {
+            let found = base.config.platform();
+            let known = !found.os.is_empty() && !found.arch.is_empty();
+            let other = (&found.os, &found.arch) != (&line.wanted.os, &line.wanted.arch);
+            if known && other {
+                line.platform = found;
             }
         }
     }
 
-    fn target_platform(&self) -> Platform {
+    pub(super) fn target_platform(&self) -> Platform {
         self.options
             .platform
             .clone()
@@ -318,13 +310,14 @@ impl<'a> Lowering<'a> {
             .map(|trigger| &trigger.instruction)
             .chain(own)
             .collect();
+        let platform = self.lines[index].platform.clone();
         self.needed.extend(reach::stages_used(
             dockerfile,
             self.options,
             index,
+            &platform,
             all.iter().copied(),
         ));
-        let platform = self.lines[index].platform.clone();
         let result = all.iter().try_for_each(|instruction| {
             for reach::Mention { name, mount_target } in reach::mentions(instruction) {
                 let span = instruction.span;
@@ -334,7 +327,7 @@ impl<'a> Lowering<'a> {
                     index,
                     name,
                     mount_target,
-                    span,
+                    (&platform, span),
                 ) {
                     Ok(named) => named,
                     // Reported in full when the instruction itself is lowered.
@@ -361,7 +354,9 @@ impl<'a> Lowering<'a> {
         let source = match named {
             Named::Stage(_) => return Ok(None),
             Named::Context(context) => match &self.options.contexts[context] {
-                NamedContext::Directory | NamedContext::Scratch => return Ok(None),
+                NamedContext::Directory | NamedContext::Scratch | NamedContext::Stage(_) => {
+                    return Ok(None);
+                }
                 NamedContext::Image(source) => source.clone(),
             },
             Named::Image if name == "scratch" => return Ok(None),
@@ -386,7 +381,7 @@ impl<'a> Lowering<'a> {
         self.image_request(
             &line.named,
             &line.name,
-            &line.platform,
+            &line.wanted,
             self.dockerfile.stages[index].from.kind.image.span,
         )
     }
@@ -421,11 +416,18 @@ impl<'a> Lowering<'a> {
     fn stages(&mut self) -> Result<Progress, Vec<Diagnostic>> {
         let mut failures = Vec::new();
         epoch::settle(self).map_err(|failure| vec![*failure])?;
+        for &index in &self.needed {
+            if let Named::Stage(base) = self.lines[index].named {
+                self.derivations[base] += 1;
+            }
+        }
         for index in self.needed.clone() {
             match self.stage(index) {
                 Ok(state) => {
                     self.states.insert(index, state.state);
-                    self.finished[index] = Some(state);
+                    if self.derivations[index] > 0 || index == self.target {
+                        self.finished[index] = Some(state);
+                    }
                 }
                 Err(failure) => failures.push(*failure),
             }
@@ -445,6 +447,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn plan(self, mut state: StageState) -> Plan {
+        state.write_env();
         for (key, value) in &self.options.labels {
             state
                 .config
@@ -459,13 +462,13 @@ impl<'a> Lowering<'a> {
             steps: self.steps,
             bases: self.bases,
             states: self.states,
-            image: PlannedImage {
+            images: vec![PlannedImage {
                 state: state.state,
                 config: state.config,
                 base_history: state.base_history,
                 history: state.history,
-                platform: state.platform,
-            },
+                platform: self.options.platform.clone().unwrap_or(state.platform),
+            }],
             epoch: self.epoch,
             stages: self.needed,
             observations: self.observations,
@@ -525,7 +528,7 @@ impl<'a> Lowering<'a> {
 
     /// The state of a stage above.
     pub(super) fn finished_state(&self, stage: usize) -> Option<StateRef> {
-        self.finished[stage].as_ref().map(|state| state.state)
+        self.states.get(&stage).copied()
     }
 
     /// Adds a step on top of a stage's state.
@@ -540,9 +543,10 @@ impl<'a> Lowering<'a> {
         let no_cache = match &self.options.no_cache {
             NoCache::Never => false,
             NoCache::Always => true,
-            NoCache::Stages(names) => {
-                reach::name_of(stage).is_some_and(|name| names.contains(name))
-            }
+            NoCache::Stages(names) => match reach::name_of(stage) {
+                Some(name) => names.contains(name),
+                None => names.contains(&format!("stage-{}", place.stage)),
+            },
         };
         self.steps.push(Step {
             label: self.label(place, text),

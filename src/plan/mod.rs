@@ -5,6 +5,7 @@
 //! every history text is final here; only what layers contain is left to the solver.
 
 mod base;
+mod chmod;
 mod dump;
 mod epoch;
 mod frontend;
@@ -13,6 +14,7 @@ mod graph;
 mod history;
 mod instructions;
 mod lower;
+mod merge;
 mod observation;
 mod options;
 mod origin;
@@ -23,10 +25,13 @@ mod reach;
 mod signals;
 mod stage;
 mod step;
+mod variables;
 
+pub use chmod::FileMode;
 pub use dump::dump;
 pub use graph::{Plan, PlannedHistory, PlannedImage};
 pub use lower::{Lowered, lower, observe};
+pub use merge::merge;
 pub use observation::{Fact, Observation};
 pub use options::{
     Entitlements, MainContext, NamedContext, NoCache, PlanOptions, ResolvedBases, context_name,

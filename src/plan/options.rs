@@ -23,7 +23,7 @@ pub struct PlanOptions {
     pub build_platform: Platform,
     /// What COPY takes files from that says nothing else.
     pub context: MainContext,
-    /// Named contexts, by normalised name ([`context_name`]).
+    /// Named contexts, by normalised name ([`context_name`]). `NAME::PLATFORM` is for one platform only, and goes first.
     pub contexts: BTreeMap<String, NamedContext>,
     /// Network of RUN steps that do not say.
     pub network: NetworkMode,
@@ -31,6 +31,26 @@ pub struct PlanOptions {
     pub no_cache: NoCache,
     /// What a Dockerfile may ask for.
     pub entitlements: Entitlements,
+}
+
+impl PlanOptions {
+    /// No wishes at all.
+    #[must_use]
+    pub fn new(build_platform: Platform) -> Self {
+        Self {
+            target: None,
+            all_stages: false,
+            build_args: BTreeMap::new(),
+            labels: Vec::new(),
+            platform: None,
+            build_platform,
+            context: MainContext::default(),
+            contexts: BTreeMap::new(),
+            network: NetworkMode::Default,
+            no_cache: NoCache::Never,
+            entitlements: Entitlements::default(),
+        }
+    }
 }
 
 /// The main build context.
@@ -54,6 +74,8 @@ pub enum NamedContext {
     Scratch,
     /// An image or tree.
     Image(ImageSource),
+    /// Another stage of the same file, by lower-case name: it stands in for an image or a stage.
+    Stage(String),
 }
 
 /// Which steps the cache must not answer.
@@ -64,7 +86,7 @@ pub enum NoCache {
     Never,
     /// All.
     Always,
-    /// Those of some stages, by lower-case name.
+    /// Those of some stages, by lower-case name; `stage-N` for one without.
     Stages(BTreeSet<String>),
 }
 
@@ -80,9 +102,17 @@ pub struct Entitlements {
 /// The images that planning asked for, once somebody found them.
 pub type ResolvedBases = BTreeMap<BaseRequest, Arc<BaseImage>>;
 
-/// A context's name as it is compared: `docker.io/library/` and `:latest` do not matter.
+/// A context's name as it is compared: `docker.io/library/` and `:latest` do not matter. A platform behind `::` is kept,
+/// normalised.
 #[must_use]
 pub fn context_name(name: &str) -> String {
+    if let Some((name, platform)) = name.split_once("::") {
+        let platform = match platform.parse::<Platform>() {
+            Ok(platform) => platform.to_string(),
+            Err(_) => platform.to_lowercase(),
+        };
+        return format!("{}::{platform}", context_name(name));
+    }
     match name.parse::<Reference>() {
         Ok(reference) => {
             let familiar = reference.familiar();

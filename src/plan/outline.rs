@@ -240,7 +240,7 @@ impl Survey {
         }
         let line = &lowering.lines[index];
         let finished = match line.named {
-            Named::Stage(base) => lowering.finished[base].as_ref().map(StageState::derived),
+            Named::Stage(base) => lowering.finished[base].clone().map(StageState::derived),
             _ => None,
         };
         let mut state = finished.unwrap_or_else(|| StageState::scratch(line.platform.clone()));

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::options::{PlanOptions, context_name};
+use super::options::{NamedContext, PlanOptions, context_name};
 use super::{Failure, fail};
 use crate::dockerfile::Dockerfile;
 use crate::dockerfile::ast::{Instruction, InstructionKind, Stage};
+use crate::oci::Platform;
 use crate::source::{Diagnostic, Span};
 
 /// What a name in `FROM`, `--from` or a mount's `from` means.
@@ -26,10 +27,7 @@ pub(super) fn target(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<u
         return Ok(last);
     };
     let lower = wanted.to_lowercase();
-    let by_name = dockerfile
-        .stages
-        .iter()
-        .rposition(|stage| name_of(stage) == Some(&lower));
+    let by_name = dockerfile.last_named(&lower, dockerfile.stages.len());
     let by_index = || wanted.parse::<usize>().ok().filter(|index| *index <= last);
     by_name.or_else(by_index).ok_or_else(|| {
         let names = dockerfile.stages.iter().filter_map(name_of);
@@ -37,13 +35,14 @@ pub(super) fn target(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<u
             .map(|name| (strsim::levenshtein(name, &lower), name))
             .min()
             .filter(|(d, _)| *d <= 3);
-        let diagnostic = Diagnostic::error(
-            "target",
-            format!("target stage \"{wanted}\" could not be found"),
-        );
+        let missing = format!("target stage \"{wanted}\" could not be found");
         Box::new(match close {
-            Some((_, name)) => diagnostic.hint(format!("did you mean `{name}`?")),
-            None => diagnostic.hint("name a stage with `FROM image AS name`"),
+            Some((_, name)) => {
+                Diagnostic::error("target", format!("{missing} (did you mean {name}?)"))
+            }
+            None => {
+                Diagnostic::error("target", missing).hint("name a stage with `FROM image AS name`")
+            }
         })
     })
 }
@@ -58,47 +57,75 @@ pub(super) fn base(
     options: &PlanOptions,
     stage: usize,
     name: &str,
-) -> Named {
-    if let Some(context) = context(options, name) {
-        return Named::Context(context);
+    platform: &Platform,
+) -> Result<Named, Failure> {
+    if let Some(context) = context(options, name, platform) {
+        let span = dockerfile.stages[stage].from.span;
+        return in_place(dockerfile, options, stage, context, span);
     }
     let lower = name.to_lowercase();
-    match dockerfile.stages[..stage]
-        .iter()
-        .rposition(|stage| name_of(stage) == Some(&lower))
-    {
-        Some(found) => Named::Stage(found),
-        None => Named::Image,
+    match dockerfile.last_named(&lower, stage) {
+        Some(found) => Ok(Named::Stage(found)),
+        None => Ok(Named::Image),
     }
 }
 
-fn context(options: &PlanOptions, name: &str) -> Option<String> {
+/// The named context of a name: the one for the platform, else the one for all.
+fn context(options: &PlanOptions, name: &str, platform: &Platform) -> Option<String> {
+    if options.contexts.is_empty() {
+        return None;
+    }
     let name = context_name(name);
-    (name != "scratch" && options.contexts.contains_key(&name)).then_some(name)
+    let for_platform = format!("{name}::{platform}");
+    [for_platform, name.clone()]
+        .into_iter()
+        .find(|key| name != "scratch" && options.contexts.contains_key(key))
 }
 
-/// What `COPY --from` and a mount's `from` mean, used in `stage`. `mount_target` is set for a mount.
+/// What a named context means in `stage`: a stage above, if it is one that stands in for the name.
+fn in_place(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions,
+    stage: usize,
+    context: String,
+    span: Span,
+) -> Result<Named, Failure> {
+    let Some(NamedContext::Stage(wanted)) = options.contexts.get(&context) else {
+        return Ok(Named::Context(context));
+    };
+    let is_wanted = |stage: &Stage| name_of(stage) == Some(wanted);
+    let found = dockerfile.stages[..stage].iter().rposition(is_wanted);
+    found.map(Named::Stage).ok_or_else(|| {
+        let message = if is_wanted(&dockerfile.stages[stage]) {
+            format!("circular dependency detected on stage: {wanted}")
+        } else if dockerfile.stages.iter().any(is_wanted) {
+            format!("stage \"{wanted}\" stands in for `{context}`, and needs to be defined before it is used")
+        } else {
+            format!("build context `{context}` is the stage \"{wanted}\", which could not be found")
+        };
+        fail("context-stage", span, message)
+    })
+}
+
+/// What `COPY --from` and a mount's `from` mean, used in `stage`. `mount_target` is set for a mount; `at` is the stage's
+/// platform and the place to report.
 pub(super) fn reference(
     dockerfile: &Dockerfile,
     options: &PlanOptions,
     stage: usize,
     name: &str,
     mount_target: Option<&str>,
-    span: Span,
+    at: (&Platform, Span),
 ) -> Result<Named, Failure> {
-    if let Some(context) = context(options, name) {
-        return Ok(Named::Context(context));
+    let (platform, span) = at;
+    if let Some(context) = context(options, name, platform) {
+        return in_place(dockerfile, options, stage, context, span);
     }
     let lower = name.to_lowercase();
     let stages = &dockerfile.stages;
-    let mut found = stages[..stage]
-        .iter()
-        .rposition(|stage| name_of(stage) == Some(&lower));
-    found = found.or_else(|| {
-        stages
-            .iter()
-            .position(|stage| name_of(stage) == Some(&lower))
-    });
+    let mut found = dockerfile
+        .last_named(&lower, stage)
+        .or_else(|| dockerfile.first_named(&lower));
     if found.is_none()
         && mount_target.is_none()
         && let Ok(index) = name.parse::<usize>()
@@ -182,9 +209,10 @@ pub(super) fn stages_used<'a>(
     dockerfile: &Dockerfile,
     options: &PlanOptions,
     stage: usize,
+    platform: &Platform,
     instructions: impl IntoIterator<Item = &'a Instruction>,
 ) -> BTreeSet<usize> {
-    let span = Span::default();
+    let at = (platform, Span::default());
     let mentions = instructions.into_iter().flat_map(mentions);
     // Wrong references are reported when the instruction itself is lowered.
     let meaning = |mention: Mention<'_>| {
@@ -194,7 +222,7 @@ pub(super) fn stages_used<'a>(
             stage,
             mention.name,
             mention.mount_target,
-            span,
+            at,
         )
         .ok()
     };

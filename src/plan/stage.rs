@@ -1,7 +1,10 @@
 //! What is known of a stage at some point of it: state, config, variables, history.
 
+use std::sync::Arc;
+
 use super::graph::PlannedHistory;
 use super::step::{StateRef, StepId};
+use super::variables::Variables;
 use crate::oci::{Config, HistoryEntry, Platform};
 
 /// A stage while it is lowered, and afterwards what later stages start from.
@@ -13,9 +16,11 @@ pub(super) struct StageState {
     pub(super) history: Vec<PlannedHistory>,
     pub(super) platform: Platform,
     /// Variables that expansion and RUN see: the image's environment and declared arguments, in order.
-    env: Vec<(String, String)>,
+    env: Variables,
+    /// `ENV`s that are not yet in `config`.
+    image_env: Variables,
     /// Declared arguments in the order of their first declaration.
-    args: Vec<String>,
+    args: Variables,
     /// Whether a WORKDIR appeared in this stage or in a stage of this file that it starts from.
     pub(super) workdir_set: bool,
     /// Whether CMD appeared in this very stage.
@@ -26,7 +31,7 @@ pub(super) struct StageState {
 
 impl StageState {
     pub(super) fn new(state: StateRef, config: Config, platform: Platform) -> Self {
-        let env = config.env();
+        let env = Variables::new(config.env());
         let base_history = config.history();
         Self {
             state,
@@ -35,7 +40,8 @@ impl StageState {
             history: Vec::new(),
             platform,
             env,
-            args: Vec::new(),
+            image_env: Variables::default(),
+            args: Variables::default(),
             workdir_set: false,
             cmd_set: false,
             triggers: Vec::new(),
@@ -56,63 +62,58 @@ impl StageState {
 
     /// The value of a variable as expansion sees it.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
-        self.env
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.clone())
+        self.env.get(name).cloned()
     }
 
     /// The names that have a value.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.env.iter().map(|(name, _)| name.as_str())
+        self.env.pairs().iter().map(|(name, _)| name.as_str())
     }
 
     /// `ENV`: in the image and for what follows.
     pub(super) fn set_env(&mut self, name: &str, value: &str) {
-        self.config.set_env(name, value);
-        self.set_variable(name, value);
+        self.image_env.set(name, value);
+        self.env.set(name, value);
+    }
+
+    /// Puts into the config what `ENV` said.
+    pub(super) fn write_env(&mut self) {
+        let pairs = std::mem::take(&mut self.image_env);
+        self.config.extend_env(pairs.pairs());
     }
 
     /// `ARG`: for what follows, not in the image. Without a value the name is declared and stays as it is.
     pub(super) fn set_arg(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
-            self.set_variable(name, value);
+            self.env.set(name, value);
         }
-        if !self.declares(name) {
-            self.args.push(name.to_owned());
-        }
-    }
-
-    fn set_variable(&mut self, name: &str, value: &str) {
-        match self.env.iter_mut().find(|(key, _)| key == name) {
-            Some((_, old)) => value.clone_into(old),
-            None => self.env.push((name.to_owned(), value.to_owned())),
-        }
+        self.args.set(name, "");
     }
 
     /// The environment of a RUN.
-    pub(super) fn env(&self) -> Vec<(String, String)> {
+    pub(super) fn env(&self) -> Arc<Vec<(String, String)>> {
         let mut env = self.env.clone();
-        if !env.iter().any(|(name, _)| name == "PATH") {
-            env.push(("PATH".to_owned(), super::DEFAULT_PATH.to_owned()));
+        if env.get("PATH").is_none() {
+            env.set("PATH", super::DEFAULT_PATH);
         }
-        env
+        Arc::clone(env.pairs())
     }
 
     /// Whether an argument was declared here.
     pub(super) fn declares(&self, name: &str) -> bool {
-        self.args.iter().any(|arg| arg == name)
+        self.args.get(name).is_some()
     }
 
     /// `|2 A=1 B= `, the arguments that were declared and what a step sees of them; nothing where there are none.
     pub(super) fn history_args(&self) -> String {
-        if self.args.is_empty() {
+        let args = self.args.pairs();
+        if args.is_empty() {
             return String::new();
         }
-        let mut text = format!("|{} ", self.args.len());
-        for name in &self.args {
-            let value = self.variable(name).unwrap_or_default();
-            text.push_str(&format!("{name}={value} "));
+        let mut text = format!("|{} ", args.len());
+        for (name, _) in args.iter() {
+            let value = self.env.get(name).map_or("", String::as_str);
+            text.extend([name, "=", value, " "]);
         }
         text
     }
@@ -160,11 +161,11 @@ impl StageState {
     }
 
     /// What a stage that is `FROM` this one starts with.
-    pub(super) fn derived(&self) -> Self {
+    pub(super) fn derived(self) -> Self {
         Self {
             cmd_set: false,
             triggers: Vec::new(),
-            ..self.clone()
+            ..self
         }
     }
 }

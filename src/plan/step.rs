@@ -1,6 +1,7 @@
 //! The nodes of the instruction graph: what each step does, as plain data.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::origin::Origin;
 use crate::oci::{Digest, Platform, Reference};
@@ -99,7 +100,7 @@ pub struct RunStep {
     /// Program and arguments, shell included.
     pub argv: Vec<String>,
     /// Environment in order, PATH included.
-    pub env: Vec<(String, String)>,
+    pub env: Arc<Vec<(String, String)>>,
     /// Proxy variables: visible to the command, in no key and no history.
     pub proxy_env: Vec<(String, String)>,
     /// Absolute working directory.
@@ -263,7 +264,7 @@ pub enum CopySource {
     /// What ADD takes from elsewhere.
     Remote {
         /// The tree that was made of it.
-        from: BaseId,
+        from: TreeSource,
         /// The file in it; all of it if absent.
         file: Option<String>,
     },
@@ -296,11 +297,11 @@ impl BaseRequest {
 }
 
 impl CopySource {
-    /// The state that something from elsewhere is in.
+    /// The tree that something from elsewhere is in.
     #[must_use]
-    pub fn tree(&self) -> Option<StateRef> {
+    pub fn remote(&self) -> Option<&TreeSource> {
         match self {
-            Self::Remote { from, .. } => Some(StateRef::Base(*from)),
+            Self::Remote { from, .. } => Some(from),
             Self::Path(_) | Self::Inline { .. } => None,
         }
     }
@@ -334,6 +335,42 @@ impl CopyStep {
 }
 
 impl Step {
+    /// Whether another step makes the same layer of the same state, whatever it is called and wherever it is written.
+    pub(super) fn does_the_same(&self, other: &Self) -> bool {
+        self.input == other.input
+            && self.platform == other.platform
+            && self.no_cache == other.no_cache
+            && self.kind == other.kind
+    }
+
+    /// Gives every state that the step reads another name.
+    pub(super) fn map_states(&mut self, rename: &mut dyn FnMut(StateRef) -> StateRef) {
+        self.input = rename(self.input);
+        let mut tree = |source: &mut TreeSource| {
+            if let TreeSource::State(state) = source {
+                *state = rename(*state);
+            }
+        };
+        match &mut self.kind {
+            StepKind::Run(run) => run.mounts.iter_mut().for_each(|mount| match mount {
+                RunMount::Bind { from, .. }
+                | RunMount::Cache {
+                    from: Some(from), ..
+                } => tree(from),
+                _ => {}
+            }),
+            StepKind::Copy(copy) => {
+                tree(&mut copy.from);
+                for source in &mut copy.sources {
+                    if let CopySource::Remote { from, .. } = source {
+                        tree(from);
+                    }
+                }
+            }
+            StepKind::Workdir(_) => {}
+        }
+    }
+
     /// Every state the step reads, its input first.
     #[must_use]
     pub fn inputs(&self) -> Vec<StateRef> {
@@ -353,8 +390,10 @@ impl Step {
             }),
             StepKind::Copy(copy) => {
                 tree(&copy.from);
-                let remote = copy.sources.iter().filter_map(CopySource::tree);
-                inputs.extend(remote);
+                copy.sources
+                    .iter()
+                    .filter_map(CopySource::remote)
+                    .for_each(tree);
             }
             StepKind::Workdir(_) => {}
         }

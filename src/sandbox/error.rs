@@ -251,9 +251,10 @@ impl ExecFailure {
             ExecProblem::Exec(errno) if is_absence(errno) => Some(
                 "the file is there, but the interpreter or dynamic loader that it names is not",
             ),
-            ExecProblem::Exec(errno) if errno == rustix::io::Errno::NOEXEC.raw_os_error() => {
-                Some("the program is for another processor, or a script without a `#!` line")
-            }
+            ExecProblem::Exec(errno) if errno == rustix::io::Errno::NOEXEC.raw_os_error() => Some(
+                "the program is for another processor, or a script without a `#!` line; programs for another processor \
+                     run where the kernel knows an emulator (binfmt_misc, package `qemu-user-static`)",
+            ),
             ExecProblem::Denied => Some("`chmod +x` it, or run it through its interpreter"),
             _ => None,
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::oci::{Digest, Hasher};
 use crate::plan::{
-    CopySource, CopyStep, RunMount, RunStep, StateRef, Step, StepKind, TreeSource, WorkdirStep,
+    CopySource, CopyStep, RunMount, RunStep, Step, StepKind, TreeSource, WorkdirStep,
 };
 
 /// Raised when the same ingredients would mean another result.
@@ -61,10 +61,10 @@ pub(super) fn foreign_sources(step: &Step) -> Vec<(TreeSource, Foreign<'_>)> {
     match &step.kind {
         StepKind::Copy(copy) => {
             let remote = copy.sources.iter().filter_map(|source| match source {
-                CopySource::Remote { from, file } => Some((
-                    TreeSource::State(StateRef::Base(*from)),
-                    Foreign::Path(file.as_deref().unwrap_or("/")),
-                )),
+                CopySource::Remote { from, file } => {
+                    let path = file.as_deref().unwrap_or("/");
+                    Some((from.clone(), Foreign::Path(path)))
+                }
                 CopySource::Path(_) | CopySource::Inline { .. } => None,
             });
             std::iter::once((copy.from.clone(), Foreign::Copy(copy)))
@@ -149,7 +149,7 @@ pub(super) fn depends_on_input(step: &Step) -> bool {
 fn add_run(all: &mut Ingredients, run: &RunStep) {
     all.add("operation", "run");
     all.add("command", quoted(&run.argv));
-    for (name, value) in &run.env {
+    for (name, value) in run.env.iter() {
         all.add(format!("env {name}"), value);
     }
     all.add("cwd", &run.cwd);
@@ -271,15 +271,17 @@ fn quoted(items: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::oci::Platform;
-    use crate::plan::NetworkMode;
+    use crate::plan::{NetworkMode, StateRef};
     use crate::source::Span;
 
     fn run_step() -> RunStep {
         RunStep {
             argv: vec!["sh".into(), "-c".into(), "x".into()],
-            env: vec![("A".into(), "1".into())],
+            env: vec![("A".into(), "1".into())].into(),
             proxy_env: vec![],
             cwd: "/".into(),
             user: String::new(),
@@ -322,8 +324,8 @@ mod tests {
             Box::new(|_| {}),
             Box::new(|r| r.argv.push("y".into())),
             Box::new(|r| r.argv[2].push('y')),
-            Box::new(|r| r.env[0].1 = "2".into()),
-            Box::new(|r| r.env.push(("B".into(), String::new()))),
+            Box::new(|r| Arc::make_mut(&mut r.env)[0].1 = "2".into()),
+            Box::new(|r| Arc::make_mut(&mut r.env).push(("B".into(), String::new()))),
             Box::new(|r| r.cwd = "/x".into()),
             Box::new(|r| r.user = "u".into()),
             Box::new(|r| r.hostname = "i".into()),

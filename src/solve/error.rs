@@ -33,7 +33,7 @@ pub enum StepError {
         exit: Exit,
     },
     /// The command could not be run.
-    #[error("process \"{process}\" could not be run: {source}")]
+    #[error("process \"{process}\" {}: {source}", not_run(source))]
     Sandbox {
         /// The command line.
         process: String,
@@ -96,6 +96,14 @@ pub enum StepError {
     /// Stopped because of a failure elsewhere or an interrupt.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// A command that cannot be executed counts as one that returned what a shell returns then.
+fn not_run(source: &SandboxError) -> String {
+    match source.exit_code() {
+        Some(code) => format!("did not complete successfully: exit code: {code}"),
+        None => "could not be run".to_owned(),
+    }
 }
 
 fn exit_text(exit: Exit) -> String {

@@ -90,7 +90,7 @@ pub enum BuildEvent {
     },
     /// The image exists.
     Built {
-        /// Digest of the image config: the image ID.
+        /// Digest of the image config, the image ID; of the index where several platforms were built.
         image_id: Digest,
         /// Names it was given.
         names: Vec<String>,

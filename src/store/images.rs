@@ -4,19 +4,48 @@ use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, record};
 use crate::fsio::{self, Durability};
-use crate::oci::{Descriptor, Digest};
+use crate::oci::{Descriptor, Digest, Platform};
 
-/// An image in the local store. Its config is a blob; its layers are named by diff ID.
+/// What a name in the local store stands for: the images that one build made, one a platform. A name moves as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageRecord {
     /// Full reference: `docker.io/library/app:latest`.
     pub name: String,
+    /// The images, in the order in which their platforms were asked for.
+    pub images: Vec<StoredImage>,
+    /// When the name was given, RFC 3339.
+    pub tagged: String,
+}
+
+/// An image in the local store. Its config is a blob; its layers are named by diff ID.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredImage {
+    /// What it is for.
+    pub platform: Platform,
     /// The config blob; its digest is the image ID.
     pub config: Descriptor,
     /// The layers, bottom first.
     pub layers: Vec<ImageLayer>,
-    /// When the name was given, RFC 3339.
-    pub tagged: String,
+}
+
+impl ImageRecord {
+    /// The image for a platform: the exact one, or the best that runs there.
+    #[must_use]
+    pub fn select(&self, wanted: &Platform) -> Option<&StoredImage> {
+        wanted.fallbacks().iter().find_map(|candidate| {
+            let mut images = self.images.iter();
+            images.find(|image| image.platform.satisfies(candidate))
+        })
+    }
+
+    /// The image, if there is one for a single platform.
+    #[must_use]
+    pub fn only(&self) -> Option<&StoredImage> {
+        match self.images.as_slice() {
+            [image] => Some(image),
+            _ => None,
+        }
+    }
 }
 
 /// One layer of a named image.
@@ -61,7 +90,7 @@ impl Store {
     /// The disk.
     pub fn put_image(&self, image: &ImageRecord) -> Result<(), StoreError> {
         let there = self.image(&image.name);
-        if there.is_some_and(|there| there.config == image.config && there.layers == image.layers) {
+        if there.is_some_and(|there| there.images == image.images) {
             return Ok(());
         }
         Ok(record::write(

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 pub use blob::VerifyingReader;
 pub use fetched::FetchedRecord;
-pub use images::{ImageLayer, ImageRecord};
+pub use images::{ImageLayer, ImageRecord, StoredImage};
 pub use layers::{LayerForm, NewLayer};
 pub use lock::Lock;
 pub use scratch::Scratch;

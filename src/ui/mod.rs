@@ -6,6 +6,7 @@
 //! and tail length are given.
 
 mod console;
+mod context_view;
 mod events_json;
 mod findings;
 mod findings_json;
@@ -25,6 +26,7 @@ mod text;
 mod units;
 
 pub use console::{Console, ConsoleError, stderr_is_terminal, stdin, stdout, stdout_is_terminal};
+pub use context_view::ContextView;
 pub use findings::{check_text, short, summary};
 pub use findings_json::{check_json, sarif};
 pub use fixed::{diff, fixed};

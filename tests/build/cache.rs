@@ -171,3 +171,29 @@ fn copied_layers_are_the_same_in_two_empty_stores() {
     assert_eq!(first.layers[1].diff_id, second.layers[1].diff_id);
     assert_eq!(first.digest, second.digest);
 }
+
+#[test]
+fn no_cache_filter_runs_the_steps_of_its_stages_only() {
+    require_capability!(Root, Overlay, Base(Busybox));
+    let project = Project::new();
+    let file =
+        "FROM base AS One\nRUN echo 1 >/one\nFROM base\nCOPY --from=one /one /\nRUN echo 2 >/two\n";
+    project.env.write("context/Dockerfile", file);
+    project.build(&[]);
+    let ran = |filter: &str| {
+        let progress = project.build(&["--no-cache-filter", filter]);
+        progress
+            .ran()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ran("other,ONE"), ["RUN echo 1 >/one"]);
+    assert_eq!(
+        ran("stage-1"),
+        ["COPY --from=one /one /", "RUN echo 2 >/two"]
+    );
+    let both = ["--no-cache", "--no-cache-filter=one", "."];
+    let refused = project.env.build(both).exited(2);
+    assert!(refused.stderr.contains("cannot currently be used together"));
+}

@@ -9,6 +9,7 @@ mod cases;
 mod failures;
 mod interrupts;
 mod outputs;
+mod platforms;
 mod sandbox;
 mod ssh;
 mod stages;

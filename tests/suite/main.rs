@@ -5,6 +5,7 @@
 )]
 
 mod checks;
+mod context;
 mod fetch;
 mod fixes;
 mod lint;
@@ -13,4 +14,5 @@ mod plan;
 mod registry;
 #[path = "../support/mod.rs"]
 mod support;
+mod texts;
 mod tidy;

@@ -136,11 +136,20 @@ fn refused_files_say_why() {
 
 #[test]
 fn what_fuzzing_found_stays_found() {
-    for input in files("fuzz/corpus/parse", "", 5) {
-        fuzz::parse(&fs::read(input).unwrap());
-    }
-    for input in files("fuzz/corpus/word", "", 5) {
-        fuzz::word(&fs::read(input).unwrap());
+    type Target = fn(&[u8]);
+    let targets: [(&str, Target); 7] = [
+        ("chmod", fuzz::chmod),
+        ("ignore", fuzz::ignore),
+        ("mount", fuzz::mount),
+        ("parse", fuzz::parse),
+        ("plan", fuzz::plan),
+        ("reference", fuzz::reference),
+        ("word", fuzz::word),
+    ];
+    for (name, target) in targets {
+        for input in files(&format!("fuzz/corpus/{name}"), "", 5) {
+            target(&fs::read(input).unwrap());
+        }
     }
 }
 
@@ -225,8 +234,57 @@ proptest! {
     }
 
     #[test]
+    fn any_stage_is_planned_or_refused(text in dockerfile_like()) {
+        fuzz::plan(format!("FROM a AS b\n{text}").as_bytes());
+        fuzz::plan(format!("FROM scratch\nENV a=b\n{text}\nFROM scratch\nCOPY {text} /").as_bytes());
+    }
+
+    #[test]
+    fn any_mount_is_read_or_refused(text in "(type=(bind|cache|tmpfs|secret|ssh)|[a-z]{2,4}|target|src|id|size|mode|uid|ro|=|,|\"|\\$x|/|[0-9.]{1,22}|k|\\\\|é){0,20}") {
+        fuzz::mount(text.as_bytes());
+    }
+
+    #[test]
+    fn any_ignore_file_is_read_or_refused(text in "(a|b|/|\\*|\\*\\*|\\?|!|#|\n|\r| |\\.|\\.\\.|\\[|\\]|\\^|-|\\\\|é){0,30}") {
+        fuzz::ignore(text.as_bytes());
+    }
+
+    #[test]
+    fn any_reference_is_read_or_refused(text in "([a-z0-9]{1,3}|[A-Z]|localhost|docker\\.io|library|[._:/@-]|sha256:[0-9a-f]{64}|linux|arm|v[0-9]|é){0,8}") {
+        fuzz::reference(text.as_bytes());
+    }
+
+    #[test]
+    fn any_mode_is_read_or_refused(text in "[0-9ugoarwxXst+,=-]{0,12}") {
+        fuzz::chmod(text.as_bytes());
+    }
+
+    /// A line end at the end of a file makes no difference, but to a heredoc that is open and to what the last line continues.
+    #[test]
+    fn a_last_line_end_makes_no_difference(text in dockerfile_like()) {
+        let text = format!("FROM scratch\n{text}");
+        prop_assume!(!text.ends_with(['\\', '`', '\n', ' ', '\t', '\r']));
+        let trees = |text: &str| parse(&SourceMap::new().add("Dockerfile", text.into()).unwrap()).dockerfile;
+        prop_assert_eq!(trees(&text), trees(&format!("{text}\n")));
+    }
+
+    #[test]
     fn any_stage_is_parsed_or_refused(text in dockerfile_like()) {
         fuzz::parse(format!("FROM scratch\n{text}").as_bytes());
         fuzz::parse(format!("FROM scratch\nRUN {text}").as_bytes());
+    }
+
+    /// One line is read in another way than one that goes on; a continuation with nothing behind it makes no difference.
+    #[test]
+    fn a_line_is_read_as_if_it_were_continued(line in "[A-Za-z<\\[\\]\"'$={}#,é\u{3000}\u{2028}/ \t\r\u{b}-]{0,40}", keyword in "|RUN |ENV a|COPY a |LABEL |ONBUILD |FROM |run\u{3000}") {
+        let text = format!("FROM scratch\n{keyword}{line}");
+        // A comment is not continued.
+        prop_assume!(!keyword.is_empty() || !line.trim_start().starts_with('#'));
+        let parsed = |text: String| {
+            let file = SourceMap::new().add("Dockerfile", text.into_bytes()).unwrap();
+            let parsed = parse(&file);
+            (parsed.dockerfile, parsed.diagnostics)
+        };
+        prop_assert_eq!(parsed(text.clone()), parsed(format!("{text}\\\n")));
     }
 }

@@ -9,7 +9,6 @@
     reason = "files and the variable of a test need no atomic writes and no settings"
 )]
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,8 +17,8 @@ use std::sync::Arc;
 use builder::dockerfile;
 use builder::oci::{BaseImage, Config, Digest, Platform};
 use builder::plan::{
-    Entitlements, GitSource, ImageSource, Lowered, MainContext, NamedContext, NetworkMode, NoCache,
-    Origin, PlanOptions, ResolvedBases, context_name, dump, lower,
+    GitSource, ImageSource, Lowered, MainContext, NamedContext, Origin, PlanOptions, ResolvedBases,
+    context_name, dump, lower,
 };
 use builder::source::{Diagnostic, SourceMap, Style, render};
 
@@ -40,19 +39,7 @@ fn folder() -> PathBuf {
 }
 
 fn options(case: &Path) -> PlanOptions {
-    let mut options = PlanOptions {
-        target: None,
-        all_stages: false,
-        build_args: BTreeMap::new(),
-        labels: Vec::new(),
-        platform: None,
-        build_platform: Platform::new("linux", "amd64", ""),
-        context: MainContext::Directory,
-        contexts: BTreeMap::new(),
-        network: NetworkMode::Default,
-        no_cache: NoCache::Never,
-        entitlements: Entitlements::default(),
-    };
+    let mut options = PlanOptions::new(Platform::new("linux", "amd64", ""));
     let path = case.join("options");
     let text = if path.exists() {
         fs::read_to_string(path).unwrap()

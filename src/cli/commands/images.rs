@@ -8,7 +8,7 @@ use super::super::failure::Failure;
 use super::super::settings::{self, Environment};
 use super::open_store;
 use crate::oci::{Config, Reference};
-use crate::store::{ImageRecord, Store};
+use crate::store::{ImageRecord, Store, StoredImage};
 use crate::ui::{self, Align, Console, Table};
 
 /// Lists what is in the local store.
@@ -27,17 +27,22 @@ pub(in crate::cli) fn list(
     let text = if args.quiet {
         images
             .iter()
+            .flat_map(|record| &record.images)
             .map(|image| format!("{}\n", image.config.digest))
             .collect()
     } else if args.json {
-        images.iter().map(|image| json(&store, image)).collect()
+        let lines = images.iter().flat_map(|record| {
+            let image = |image| json(&store, record, image);
+            record.images.iter().map(image)
+        });
+        lines.collect()
     } else {
         table(&store, &images)
     };
     console.write(text).map_err(Failure::environment)
 }
 
-fn bytes(image: &ImageRecord) -> u64 {
+fn bytes(image: &StoredImage) -> u64 {
     image
         .layers
         .iter()
@@ -49,15 +54,16 @@ fn bytes(image: &ImageRecord) -> u64 {
         .sum()
 }
 
-fn created(store: &Store, image: &ImageRecord) -> Option<String> {
+fn created(store: &Store, image: &StoredImage) -> Option<String> {
     Config::parse(&store.read_blob(image.config.digest)?)
         .ok()?
         .created()
 }
 
-fn json(store: &Store, image: &ImageRecord) -> String {
+fn json(store: &Store, record: &ImageRecord, image: &StoredImage) -> String {
     let value = serde_json::json!({
-        "name": image.name,
+        "name": record.name,
+        "platform": image.platform.to_string(),
         "id": image.config.digest,
         "created": created(store, image),
         "bytes": bytes(image),
@@ -66,23 +72,26 @@ fn json(store: &Store, image: &ImageRecord) -> String {
     format!("{value}\n")
 }
 
-fn table(store: &Store, images: &[ImageRecord]) -> String {
+fn table(store: &Store, records: &[ImageRecord]) -> String {
     let mut table = Table::new(&[
         ("REPOSITORY", Align::Left),
         ("TAG", Align::Left),
         ("IMAGE ID", Align::Left),
+        ("PLATFORM", Align::Left),
         ("CREATED", Align::Left),
         ("SIZE", Align::Right),
     ]);
-    for image in images {
-        let reference = image.name.parse::<Reference>().ok();
+    let images = records
+        .iter()
+        .flat_map(|record| record.images.iter().map(|image| (&record.name, image)));
+    for (name, image) in images {
+        let reference = name.parse::<Reference>().ok();
         let tag = reference
             .as_ref()
             .and_then(Reference::tag)
             .unwrap_or("latest")
             .to_owned();
-        let familiar =
-            reference.map_or_else(|| image.name.clone(), |reference| reference.familiar());
+        let familiar = reference.map_or_else(|| name.clone(), |reference| reference.familiar());
         let repository = familiar
             .strip_suffix(&format!(":{tag}"))
             .unwrap_or(&familiar)
@@ -95,6 +104,7 @@ fn table(store: &Store, images: &[ImageRecord]) -> String {
             repository,
             tag,
             image.config.digest.short(),
+            image.platform.to_string(),
             age,
             ui::size(bytes(image)),
         ]);

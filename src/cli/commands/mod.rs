@@ -4,6 +4,7 @@ pub(super) mod build;
 mod call;
 pub(super) mod check;
 pub(super) mod completions;
+pub(super) mod context;
 pub(super) mod images;
 pub(super) mod save;
 

@@ -8,7 +8,7 @@ use super::{Parts, at_least_one};
 use crate::source::{Diagnostic, Span};
 
 /// `NAME=VALUE...`, or the old form `NAME rest of the line`; the first word decides.
-pub(super) fn assignments(parts: &Parts) -> Result<Assignments, Diagnostic> {
+pub(super) fn assignments(parts: &Parts<'_>) -> Result<Assignments, Diagnostic> {
     let text = parts.arguments.text();
     let list = quoted_words(text, parts.escape);
     let Some(first) = list.first() else {
@@ -39,7 +39,7 @@ pub(super) fn assignments(parts: &Parts) -> Result<Assignments, Diagnostic> {
 }
 
 /// The old form. Its value has everything in it, as written, until it is expanded.
-fn legacy(parts: &Parts) -> Result<Assignments, Diagnostic> {
+fn legacy(parts: &Parts<'_>) -> Result<Assignments, Diagnostic> {
     let arguments = &parts.arguments;
     let list = words(arguments.text());
     let (Some(name), Some(value)) = (list.first(), list.get(1)) else {
@@ -55,7 +55,7 @@ fn legacy(parts: &Parts) -> Result<Assignments, Diagnostic> {
 }
 
 /// `NAME[=DEFAULT]...`
-pub(super) fn arg(parts: &Parts) -> Result<ArgInstruction, Diagnostic> {
+pub(super) fn arg(parts: &Parts<'_>) -> Result<ArgInstruction, Diagnostic> {
     let list = quoted_words(parts.arguments.text(), parts.escape);
     if list.is_empty() {
         return Err(at_least_one(parts.name()));
@@ -74,7 +74,7 @@ pub(super) fn arg(parts: &Parts) -> Result<ArgInstruction, Diagnostic> {
 }
 
 /// Splits a word at its first `=`.
-fn split(parts: &Parts, range: Range<usize>) -> (Word, Option<Word>) {
+fn split(parts: &Parts<'_>, range: Range<usize>) -> (Word, Option<Word>) {
     let arguments = &parts.arguments;
     match arguments.text()[range.clone()].find('=') {
         Some(equals) => {
@@ -88,7 +88,7 @@ fn split(parts: &Parts, range: Range<usize>) -> (Word, Option<Word>) {
     }
 }
 
-fn check_name(parts: &Parts, name: &Word, value: Span) -> Result<(), Diagnostic> {
+fn check_name(parts: &Parts<'_>, name: &Word, value: Span) -> Result<(), Diagnostic> {
     if name.text.is_empty() {
         let message = format!("{} names can not be blank", parts.name());
         return Err(Diagnostic::error("blank-name", message).at(name.span.to(value), ""));

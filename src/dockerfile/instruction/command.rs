@@ -7,7 +7,7 @@ use super::{Parts, at_least_one};
 use crate::source::Diagnostic;
 
 /// The whole arguments as a command; there may be none.
-pub(super) fn command(parts: &mut Parts) -> Command {
+pub(super) fn command(parts: &mut Parts<'_>) -> Command {
     match parts.json.take() {
         Some(elements) => Command::Exec(texts(elements)),
         None => Command::Shell(parts.arguments.text().to_owned()),
@@ -15,7 +15,7 @@ pub(super) fn command(parts: &mut Parts) -> Command {
 }
 
 /// Text that follows something else as a command.
-pub(super) fn command_of(text: &GluedText) -> Result<Command, Diagnostic> {
+pub(super) fn command_of(text: &GluedText<'_>) -> Result<Command, Diagnostic> {
     Ok(match json::array(text)? {
         Some(elements) => Command::Exec(texts(elements)),
         None => Command::Shell(text.text().to_owned()),
@@ -23,7 +23,7 @@ pub(super) fn command_of(text: &GluedText) -> Result<Command, Diagnostic> {
 }
 
 /// `SHELL`, which knows only the JSON form.
-pub(super) fn shell(mut parts: Parts) -> Result<Vec<String>, Diagnostic> {
+pub(super) fn shell(mut parts: Parts<'_>) -> Result<Vec<String>, Diagnostic> {
     match parts.json.take() {
         Some(elements) if !elements.is_empty() => Ok(texts(elements)),
         None if !parts.arguments.text().is_empty() => {

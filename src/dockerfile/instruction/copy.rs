@@ -9,7 +9,7 @@ use super::Parts;
 use super::flags::Flags;
 use crate::source::Diagnostic;
 
-pub(super) fn copy(parts: Parts, mut flags: Flags) -> Result<CopyInstruction, Diagnostic> {
+pub(super) fn copy(parts: Parts<'_>, mut flags: Flags<'_>) -> Result<CopyInstruction, Diagnostic> {
     let from = flags.text("from");
     if let Some(from) = &from
         && from.text.contains('$')
@@ -32,7 +32,7 @@ pub(super) fn copy(parts: Parts, mut flags: Flags) -> Result<CopyInstruction, Di
     })
 }
 
-pub(super) fn add(parts: Parts, mut flags: Flags) -> Result<AddInstruction, Diagnostic> {
+pub(super) fn add(parts: Parts<'_>, mut flags: Flags<'_>) -> Result<AddInstruction, Diagnostic> {
     let json = parts.json.is_some();
     let (sources, destination) = sources_and_destination(parts)?;
     Ok(AddInstruction {
@@ -49,7 +49,7 @@ pub(super) fn add(parts: Parts, mut flags: Flags) -> Result<AddInstruction, Diag
     })
 }
 
-fn patterns(flags: &mut Flags) -> Vec<Word> {
+fn patterns(flags: &mut Flags<'_>) -> Vec<Word> {
     flags
         .list("exclude")
         .into_iter()
@@ -58,7 +58,7 @@ fn patterns(flags: &mut Flags) -> Vec<Word> {
 }
 
 /// The last argument is the destination; before it, paths and heredocs may be mixed.
-fn sources_and_destination(mut parts: Parts) -> Result<(Vec<CopySource>, Word), Diagnostic> {
+fn sources_and_destination(mut parts: Parts<'_>) -> Result<(Vec<CopySource>, Word), Diagnostic> {
     let mut sources: Vec<CopySource> = match parts.json.take() {
         Some(words) => words.into_iter().map(CopySource::Path).collect(),
         None => mixed(&mut parts),
@@ -80,7 +80,7 @@ fn sources_and_destination(mut parts: Parts) -> Result<(Vec<CopySource>, Word), 
 }
 
 /// Words between the announcements of heredocs are paths.
-fn mixed(parts: &mut Parts) -> Vec<CopySource> {
+fn mixed(parts: &mut Parts<'_>) -> Vec<CopySource> {
     let mut sources = Vec::new();
     let mut at = 0;
     let markers = parts
@@ -96,7 +96,7 @@ fn mixed(parts: &mut Parts) -> Vec<CopySource> {
     sources
 }
 
-fn paths(arguments: &GluedText, range: Range<usize>) -> Vec<CopySource> {
+fn paths(arguments: &GluedText<'_>, range: Range<usize>) -> Vec<CopySource> {
     let start = range.start;
     let words = lower::words(&arguments.text()[range]);
     let word =

@@ -7,21 +7,21 @@ use crate::source::Diagnostic;
 
 /// The flags of one instruction: each known, none twice unless it may be, values of the right kind.
 #[derive(Debug, Default)]
-pub(super) struct Flags {
-    given: Vec<Flag>,
+pub(super) struct Flags<'f> {
+    given: Vec<Flag<'f>>,
 }
 
 #[derive(Debug)]
-struct Flag {
+struct Flag<'f> {
     name: &'static str,
     /// The text after `=`. A boolean alone has `true`.
-    value: GluedText,
+    value: GluedText<'f>,
     on: bool,
 }
 
-impl Flags {
+impl<'f> Flags<'f> {
     /// Checks the flags of an instruction.
-    pub(super) fn check(keyword: Keyword, written: &[GluedText]) -> Result<Self, Diagnostic> {
+    pub(super) fn check(keyword: Keyword, written: &[GluedText<'f>]) -> Result<Self, Diagnostic> {
         let mut flags = Self::default();
         for flag in written {
             let flag = check_one(keyword, flag, &flags.given)?;
@@ -31,7 +31,7 @@ impl Flags {
     }
 
     /// The values of a flag that may be repeated, in order.
-    pub(super) fn list(&mut self, name: &str) -> Vec<GluedText> {
+    pub(super) fn list(&mut self, name: &str) -> Vec<GluedText<'f>> {
         let flags = self.given.extract_if(.., |flag| flag.name == name);
         flags.map(|flag| flag.value).collect()
     }
@@ -51,7 +51,11 @@ impl Flags {
     }
 }
 
-fn check_one(keyword: Keyword, written: &GluedText, before: &[Flag]) -> Result<Flag, Diagnostic> {
+fn check_one<'f>(
+    keyword: Keyword,
+    written: &GluedText<'f>,
+    before: &[Flag<'f>],
+) -> Result<Flag<'f>, Diagnostic> {
     let text = written.text();
     let name_end = text.find('=').unwrap_or(text.len());
     let name = text.get(2..name_end).unwrap_or_default();
@@ -94,7 +98,7 @@ fn check_one(keyword: Keyword, written: &GluedText, before: &[Flag]) -> Result<F
     Ok(Flag { name, value, on })
 }
 
-fn missing_value(name: &str, written: &GluedText, hint: &str) -> Diagnostic {
+fn missing_value(name: &str, written: &GluedText<'_>, hint: &str) -> Diagnostic {
     let message = format!("missing a value on flag: --{name}");
     Diagnostic::error("bad-flag-value", message)
         .at(written.whole(), "")

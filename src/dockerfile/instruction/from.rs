@@ -6,7 +6,10 @@ use super::Parts;
 use super::flags::Flags;
 use crate::source::{Diagnostic, Spanned};
 
-pub(super) fn from(parts: &Parts, flags: &mut Flags) -> Result<FromInstruction, Diagnostic> {
+pub(super) fn from(
+    parts: &Parts<'_>,
+    flags: &mut Flags<'_>,
+) -> Result<FromInstruction, Diagnostic> {
     let ranges = lower::words(parts.arguments.text());
     let mut words = ranges
         .iter()

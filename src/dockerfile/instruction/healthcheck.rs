@@ -9,7 +9,7 @@ use super::flags::Flags;
 use super::{Parts, at_least_one, command};
 use crate::source::Diagnostic;
 
-pub(super) fn healthcheck(parts: &Parts) -> Result<Healthcheck, Diagnostic> {
+pub(super) fn healthcheck(parts: &Parts<'_>) -> Result<Healthcheck, Diagnostic> {
     let arguments = &parts.arguments;
     let text = arguments.text();
     if text.is_empty() {
@@ -47,7 +47,7 @@ pub(super) fn healthcheck(parts: &Parts) -> Result<Healthcheck, Diagnostic> {
 }
 
 /// A duration; zero is the same as none.
-fn interval(flags: &mut Flags, name: &str) -> Result<Option<Duration>, Diagnostic> {
+fn interval(flags: &mut Flags<'_>, name: &str) -> Result<Option<Duration>, Diagnostic> {
     const SHORTEST: i64 = 1_000_000;
     let Some(value) = flags.text(name) else {
         return Ok(None);
@@ -65,7 +65,7 @@ fn interval(flags: &mut Flags, name: &str) -> Result<Option<Duration>, Diagnosti
     }
 }
 
-fn retries(flags: &mut Flags) -> Result<u32, Diagnostic> {
+fn retries(flags: &mut Flags<'_>) -> Result<u32, Diagnostic> {
     let Some(value) = flags.text("retries") else {
         return Ok(0);
     };

@@ -43,10 +43,10 @@ pub(super) struct Outcome {
 
 /// The pieces of an instruction whose flags are not yet checked.
 #[derive(Debug)]
-struct Parts {
+struct Parts<'f> {
     keyword: Keyword,
-    flags: Vec<GluedText>,
-    arguments: GluedText,
+    flags: Vec<GluedText<'f>>,
+    arguments: GluedText<'f>,
     /// The elements, if the arguments are a JSON array.
     json: Option<Vec<Word>>,
     markers: Vec<HeredocMarker>,
@@ -61,19 +61,20 @@ struct Ending {
     next: usize,
 }
 
-/// Lowers the instruction on a logical line that ends at `end`. Heredocs are read from `next` on.
-pub(super) fn lower(
+/// Lowers the instruction on a logical line, of which the parts are given and that ends at `end`. Heredocs are read from
+/// `next` on.
+pub(super) fn lower<'f>(
     file: &SourceFile,
-    line: &GluedText,
+    line: &GluedText<'f>,
+    parts: LineParts<'f>,
     escape: char,
-    end: usize,
-    next: usize,
+    (end, next): (usize, usize),
 ) -> Outcome {
     let LineParts {
         keyword,
         flags,
         arguments,
-    } = line_parts(line, escape);
+    } = parts;
     let written = keyword.into_word();
     let mut ending = Ending { end, next };
     let lowered = match Keyword::find(&written.text) {
@@ -115,7 +116,7 @@ fn unknown(written: &Word) -> Diagnostic {
     Diagnostic::error("unknown-instruction", message).at(written.span, "")
 }
 
-impl Parts {
+impl<'f> Parts<'f> {
     /// Finds out which form the arguments have, and reads the heredocs that they announce.
     fn read_arguments(&mut self, file: &SourceFile, ending: &mut Ending) -> Result<(), Diagnostic> {
         use Keyword::{Add, Cmd, Copy, Entrypoint, Run, Shell, Volume};
@@ -168,7 +169,7 @@ impl Parts {
     }
 
     /// The flags, checked. `ARG` and `STOPSIGNAL` ignore theirs, and `HEALTHCHECK` looks at them only after its arguments.
-    fn check_flags(&self) -> Result<Flags, Diagnostic> {
+    fn check_flags(&self) -> Result<Flags<'f>, Diagnostic> {
         match self.keyword {
             Keyword::Arg | Keyword::Stopsignal | Keyword::Healthcheck => Ok(Flags::default()),
             keyword => Flags::check(keyword, &self.flags),
@@ -183,13 +184,14 @@ impl Parts {
 /// `ONBUILD`: the instruction in it is lowered like any other, and its text is kept.
 fn onbuild(
     file: &SourceFile,
-    flags: &[GluedText],
-    arguments: &GluedText,
+    flags: &[GluedText<'_>],
+    arguments: &GluedText<'_>,
     escape: char,
     ending: &mut Ending,
 ) -> Result<Lowered, Diagnostic> {
-    check_trigger(flags, arguments, escape)?;
-    let inner = lower(file, arguments, escape, ending.end, ending.next);
+    let parts = line_parts(arguments, escape);
+    check_trigger(flags, arguments, &parts)?;
+    let inner = lower(file, arguments, parts, escape, (ending.end, ending.next));
     (ending.end, ending.next) = (inner.end, inner.next);
     let kind = match inner.lowered? {
         Lowered::Other(kind) => kind,
@@ -218,16 +220,15 @@ fn onbuild(
 
 /// Whether an instruction can be a trigger, as far as its keyword says.
 fn check_trigger(
-    flags: &[GluedText],
-    arguments: &GluedText,
-    escape: char,
+    flags: &[GluedText<'_>],
+    arguments: &GluedText<'_>,
+    parts: &LineParts<'_>,
 ) -> Result<(), Diagnostic> {
     Flags::check(Keyword::Onbuild, flags)?;
     if arguments.text().is_empty() {
         return Err(at_least_one("ONBUILD"));
     }
-    let keyword = line_parts(arguments, escape).keyword.into_word();
-    match Keyword::find(&keyword.text) {
+    match Keyword::find(parts.keyword.text()) {
         Some(keyword) => {
             allowed_as_trigger(keyword).map_err(|diagnostic| diagnostic.at(arguments.whole(), ""))
         }

@@ -10,7 +10,10 @@ use super::flags::Flags;
 use super::{Parts, command};
 use crate::source::{Diagnostic, Spanned};
 
-pub(super) fn run(mut parts: Parts, mut flags: Flags) -> Result<RunInstruction, Diagnostic> {
+pub(super) fn run(
+    mut parts: Parts<'_>,
+    mut flags: Flags<'_>,
+) -> Result<RunInstruction, Diagnostic> {
     let mounts = flags
         .list("mount")
         .iter()
@@ -32,7 +35,7 @@ pub(super) fn run(mut parts: Parts, mut flags: Flags) -> Result<RunInstruction, 
     })
 }
 
-fn run_command(parts: &mut Parts) -> RunCommand {
+fn run_command(parts: &mut Parts<'_>) -> RunCommand {
     let line = parts.arguments.text();
     let mut heredocs = std::mem::take(&mut parts.heredocs);
     match parts.markers.as_slice() {
@@ -91,8 +94,8 @@ fn security(value: Word) -> Result<Spanned<SecurityMode>, Diagnostic> {
 }
 
 /// `NAME[,required[=BOOL]]`; the name may also be written `name=NAME`.
-fn device(value: &GluedText) -> Result<Spanned<DeviceRequest>, Diagnostic> {
-    let bad = |message: String, field: &GluedText| {
+fn device(value: &GluedText<'_>) -> Result<Spanned<DeviceRequest>, Diagnostic> {
+    let bad = |message: String, field: &GluedText<'_>| {
         Err(Diagnostic::error("bad-flag-value", message).at(field.whole(), ""))
     };
     let fields = csv::fields(value).map_err(|reason| {

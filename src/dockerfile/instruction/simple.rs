@@ -6,7 +6,7 @@ use super::{Parts, at_least_one};
 use crate::source::Diagnostic;
 
 /// The rest of the line as one argument.
-pub(super) fn one(parts: Parts) -> Result<Word, Diagnostic> {
+pub(super) fn one(parts: Parts<'_>) -> Result<Word, Diagnostic> {
     if parts.arguments.text().is_empty() {
         let message = format!("{} requires exactly one argument", parts.name());
         return Err(Diagnostic::error("arity", message));
@@ -15,7 +15,7 @@ pub(super) fn one(parts: Parts) -> Result<Word, Diagnostic> {
 }
 
 /// One or more words.
-pub(super) fn words(parts: &Parts) -> Result<Vec<Word>, Diagnostic> {
+pub(super) fn words(parts: &Parts<'_>) -> Result<Vec<Word>, Diagnostic> {
     let words = lower::words(parts.arguments.text());
     if words.is_empty() {
         return Err(at_least_one(parts.name()));
@@ -27,7 +27,7 @@ pub(super) fn words(parts: &Parts) -> Result<Vec<Word>, Diagnostic> {
 }
 
 /// The paths of `VOLUME`, none of them blank.
-pub(super) fn volume(mut parts: Parts) -> Result<Vec<Word>, Diagnostic> {
+pub(super) fn volume(mut parts: Parts<'_>) -> Result<Vec<Word>, Diagnostic> {
     let mut paths = match parts.json.take() {
         Some(paths) if paths.is_empty() => return Err(at_least_one(parts.name())),
         Some(paths) => paths,

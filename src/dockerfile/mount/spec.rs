@@ -9,7 +9,7 @@ use super::{MountError, MountField, MountSpec};
 use crate::source::{Diagnostic, Span, Spanned};
 
 /// Reads the value of one `--mount`. If nothing in it is to be expanded, it is checked as a whole.
-pub(in crate::dockerfile) fn parse(value: &GluedText) -> Result<MountSpec, Diagnostic> {
+pub(in crate::dockerfile) fn parse(value: &GluedText<'_>) -> Result<MountSpec, Diagnostic> {
     let invalid =
         |message: String, span: Span| Err(Diagnostic::error("invalid-mount", message).at(span, ""));
     let records = match csv::fields(value) {
@@ -47,7 +47,7 @@ pub(in crate::dockerfile) fn parse(value: &GluedText) -> Result<MountSpec, Diagn
     Ok(spec)
 }
 
-fn field(record: &GluedText) -> Result<MountField, String> {
+fn field(record: &GluedText<'_>) -> Result<MountField, String> {
     let text = record.text();
     let equals = text.find('=');
     let key_end = equals.unwrap_or(text.len());

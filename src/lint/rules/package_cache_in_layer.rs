@@ -76,7 +76,8 @@ fn check(subject: &Subject<'_>, found: &mut Found) {
     let Some(plan) = subject.plan else {
         return;
     };
-    let (_, layers) = plan.chain(plan.image.state);
+    let images = plan.images.iter();
+    let layers: Vec<_> = images.flat_map(|image| plan.chain(image.state).1).collect();
     for run in runs(subject) {
         if !layers.contains(&run.id) {
             continue;

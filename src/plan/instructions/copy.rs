@@ -6,7 +6,7 @@ use super::super::stage::StageState;
 use super::super::step::{
     BaseRequest, CopySource, CopyStep, ImageSource, StateRef, StepKind, TreeSource,
 };
-use super::super::{Failure, expand_failure, fail, paths};
+use super::super::{Failure, FileMode, expand_failure, fail, paths};
 use super::{expand, tree};
 use crate::dockerfile::ast::{self, AddInstruction, CopyInstruction, Heredoc, Instruction, Word};
 use crate::dockerfile::word::{self, Mode};
@@ -114,7 +114,8 @@ fn remote(
     let shown = origin.name();
     let build = &lowering.options.build_platform;
     let request = BaseRequest::new(ImageSource::Tree(origin), build, build);
-    let from = lowering.base_id(&request, &shown, word.span);
+    let state = lowering.base_image_state(&request, word.span);
+    let from = TreeSource::State(state);
     Ok(Some((CopySource::Remote { from, file }, shown)))
 }
 
@@ -159,6 +160,23 @@ fn http_origin(
     Ok((Origin::Http(source), Some(file)))
 }
 
+/// The solver reads it again: what it does to a file depends on the file.
+fn check_mode(word: Option<&Word>, expanded: Option<&str>) -> Result<(), Failure> {
+    let (Some(word), Some(text)) = (word, expanded) else {
+        return Ok(());
+    };
+    if FileMode::parse(text).is_some() {
+        return Ok(());
+    }
+    let message = format!(
+        "invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
+    );
+    let failure = fail("chmod", word.span, message);
+    Err(Box::new(failure.hint(
+        "symbolic modes such as `u=rwX,go=rX` will do as well",
+    )))
+}
+
 /// What COPY and ADD have in common.
 struct Spec<'a> {
     keyword: &'static str,
@@ -189,6 +207,7 @@ fn lower(
     };
     let chown = optional(spec.chown)?;
     let chmod = optional(spec.chmod)?;
+    check_mode(spec.chmod, chmod.as_deref())?;
     let written = expand(lowering, state, spec.destination, place)?;
     let mut sources = Vec::new();
     let mut names = Vec::new();
@@ -236,14 +255,15 @@ fn lower(
         sources,
         destination: paths::destination(&state.cwd(), &written),
         chown,
+        // As the reference has it: a linked copy would give the mode to every directory on the way, also to those there.
+        link: spec.link && chmod.is_none(),
         chmod,
-        link: spec.link,
         parents: spec.parents,
         exclude: spec.exclude.iter().map(|word| word.text.clone()).collect(),
         unpack: spec.unpack,
     };
     // A login in a URL is not shown.
-    let fetches = step.sources.iter().any(|source| source.tree().is_some());
+    let fetches = step.sources.iter().any(|source| source.remote().is_some());
     let label = if fetches { &text } else { &instruction.text };
     let step = lowering.step(state, place, label, StepKind::Copy(step));
     state.record(format!("{text} # buildkit"), Some(step));

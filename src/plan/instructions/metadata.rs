@@ -1,6 +1,7 @@
 //! Instructions that only change the config: ENV, LABEL, CMD, ENTRYPOINT, EXPOSE, VOLUME, USER, SHELL, STOPSIGNAL,
 //! HEALTHCHECK, MAINTAINER, ONBUILD.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -178,6 +179,7 @@ fn expose(
     let mut sorted: Vec<&Word> = words.iter().collect();
     sorted.sort_by(|a, b| a.text.cmp(&b.text));
     let mut exposed = Vec::new();
+    let mut known = BTreeSet::new();
     for word in sorted {
         let lookup = |name: &str| state.variable(name);
         let expansion = word::expand_words(word, place.escape, &lookup).map_err(expand_failure)?;
@@ -187,7 +189,7 @@ fn expose(
                 ports::exposed(&spec).map_err(|message| fail("expose", word.span, message))?;
             lowering.notice(word.span, Fact::ExposedPort { spec });
             for port in ports {
-                if !exposed.contains(&port) {
+                if known.insert(port.clone()) {
                     exposed.push(port);
                 }
             }

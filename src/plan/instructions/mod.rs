@@ -119,7 +119,7 @@ fn tree(
         place.stage,
         name,
         mount_target,
-        span,
+        (&state.platform, span),
     )?;
     match &named {
         reach::Named::Stage(stage) => {
@@ -132,9 +132,7 @@ fn tree(
             lowering.image_request(&named, name, &state.platform, span)?,
             other,
         ) {
-            (Some(request), _) => Ok(TreeSource::State(
-                lowering.base_image_state(&request, name, span),
-            )),
+            (Some(request), _) => Ok(TreeSource::State(lowering.base_image_state(&request, span))),
             (None, reach::Named::Context(context))
                 if lowering.options.contexts[context]
                     == super::options::NamedContext::Directory =>

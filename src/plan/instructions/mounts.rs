@@ -1,5 +1,7 @@
 //! The mounts of a RUN: fields expanded and resolved, targets made absolute, sources found.
 
+use std::sync::Arc;
+
 use super::super::lower::{Lowering, Place};
 use super::super::stage::StageState;
 use super::super::step::{RunMount, Sharing, TreeSource};
@@ -37,11 +39,11 @@ pub(super) fn lower(
 }
 
 /// The variables that a command finds its mounts by, where the environment says nothing else.
-pub(super) fn add_variables(env: &mut Vec<(String, String)>, mounts: &[RunMount]) {
+pub(super) fn add_variables(env: &mut Arc<Vec<(String, String)>>, mounts: &[RunMount]) {
     if let Some(socket) = ssh_targets(mounts).next()
         && !env.iter().any(|(name, _)| name == AGENT_VARIABLE)
     {
-        env.push((AGENT_VARIABLE.to_owned(), socket.to_owned()));
+        Arc::make_mut(env).push((AGENT_VARIABLE.to_owned(), socket.to_owned()));
     }
 }
 

@@ -162,7 +162,8 @@ fn copy_of(
     let mut draft = Draft::new(&nothing, worker.mtime(), (0, 0), 0o755);
     let root = PathBuf::from("content");
     draft.put(root.clone(), node.clone())?;
-    tree.walk(&node, &PatternList::default(), &mut |below, node| {
+    let everything = PatternList::default();
+    tree.walk((&node, Path::new("")), &everything, &mut |below, node| {
         Ok(draft.put(root.join(below), node)?)
     })?;
     let open = |content: &Content| tree.open_content(worker, content);

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::error::StepError;
-use super::chmod::Mode;
 use super::draft::Draft;
 use super::tree::{self, Content, Node, Selected, Tree};
 use super::user::Accounts;
@@ -15,7 +14,7 @@ use crate::context::{LookupError, PatternList, Reach};
 use crate::fsio;
 use crate::layer::{self, ContentSource, Entry, EntryKind, Markers, Stack};
 use crate::oci::Digest;
-use crate::plan::{CopySource, CopyStep, StateRef, StepId, TreeSource};
+use crate::plan::{CopySource, CopyStep, FileMode, StepId};
 
 /// Files that cannot be copied.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +62,12 @@ pub enum CopyError {
         /// Relative to the root.
         path: PathBuf,
     },
+    /// A WORKDIR is something else, or something else is on the way.
+    #[error("mkdir {}: not a directory", shown(path))]
+    WorkdirNotADirectory {
+        /// Relative to the root.
+        path: PathBuf,
+    },
     /// An archive puts something where a link of the image leads to nothing.
     #[error("open {}: no such file or directory", shown(path))]
     LeadsNowhere {
@@ -98,7 +103,7 @@ fn shown(path: &Path) -> String {
 /// What a copy does to everything it copies.
 struct Changes {
     owner: Option<(u32, u32)>,
-    mode: Option<Mode>,
+    mode: Option<FileMode>,
     mtime: i64,
 }
 
@@ -127,7 +132,11 @@ pub(super) fn execute(
     } else {
         worker.layers.stack(&inputs.below)?
     };
-    let directory_mode = changes.mode.as_ref().and_then(Mode::fixed).unwrap_or(0o755);
+    let directory_mode = changes
+        .mode
+        .as_ref()
+        .and_then(FileMode::fixed)
+        .unwrap_or(0o755);
     let mut draft = Draft::new(
         &below,
         changes.mtime,
@@ -144,7 +153,7 @@ pub(super) fn execute(
     } else {
         None
     };
-    let exclude = tree::exclude_patterns(copy)?;
+    let exclude = &tree::exclude_patterns(copy)?;
     let mut scratches = Vec::new();
     let mut copying = Copying {
         worker,
@@ -153,21 +162,20 @@ pub(super) fn execute(
         draft: &mut draft,
         destination,
         into,
-        exclude: &exclude,
+        exclude,
     };
     if let Some(tree) = &tree {
-        for selected in tree.select(copy)? {
-            scratches.extend(copying.take(tree, selected, copy.unpack != Some(false))?);
-        }
         if copy.parents {
-            // The destination is there even if no wildcard matched.
-            copying.make_destination(None)?;
+            // The destination is there even if no wildcard matches.
+            copying.make_destination(tree.pivot_mtime(copy))?;
+        }
+        for selected in tree.select(copy, exclude)? {
+            scratches.extend(copying.take(tree, selected, copy.unpack != Some(false))?);
         }
     }
     for source in &copy.sources {
         if let CopySource::Remote { from, file } = source {
-            let state = TreeSource::State(StateRef::Base(*from));
-            let tree = tree::open(worker, &state, inputs)?;
+            let tree = tree::open(worker, from, inputs)?;
             let selected = tree::select_remote(&tree, file.as_deref())?;
             scratches.extend(copying.take(&tree, selected, copy.unpack == Some(true))?);
         }
@@ -192,7 +200,7 @@ fn changes(worker: &Worker<'_>, copy: &CopyStep, inputs: &Inputs) -> Result<Chan
         None => None,
     };
     let mode = match &copy.chmod {
-        Some(text) => Some(Mode::parse(text).ok_or_else(|| CopyError::Chmod(text.clone()))?),
+        Some(text) => Some(FileMode::parse(text).ok_or_else(|| CopyError::Chmod(text.clone()))?),
         None => None,
     };
     Ok(Changes {
@@ -317,7 +325,7 @@ impl Copying<'_, '_> {
         let Selected { node, name, reach } = selected;
         if !self.copy.parents && node.entry.is_directory() {
             self.make_destination(Some(node.entry.mtime))?;
-            return self.below(tree, &node, self.destination.clone());
+            return self.below(tree, (&node, &name), self.destination.clone());
         }
         let into = self.into || self.draft.is_directory(&self.destination);
         let path = if into {
@@ -330,13 +338,19 @@ impl Copying<'_, '_> {
             self.put(path.clone(), node.clone())?;
         }
         if directory && reach != Reach::Alone {
-            self.below(tree, &node, path)
+            self.below(tree, (&node, &name), path)
         } else {
             Ok(())
         }
     }
 
-    fn below(&mut self, tree: &Tree<'_>, directory: &Node, to: PathBuf) -> Result<(), StepError> {
+    /// All below a directory; `--exclude` knows the directory by the path that comes with it.
+    fn below(
+        &mut self,
+        tree: &Tree<'_>,
+        directory: (&Node, &Path),
+        to: PathBuf,
+    ) -> Result<(), StepError> {
         let exclude = self.exclude;
         tree.walk(directory, exclude, &mut |below, node| {
             self.put(to.join(below), node)

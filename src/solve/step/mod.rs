@@ -1,7 +1,6 @@
 //! Executes one step: key, look-up, and if the cache cannot answer, the work of its kind.
 
 mod cache_mount;
-mod chmod;
 mod copy;
 mod draft;
 mod mounts;

@@ -212,7 +212,8 @@ fn make_context_layer(
     };
     draft.put(root.clone(), selected.node)?;
     if node.entry.is_directory() {
-        tree.walk(&node, &PatternList::default(), &mut |below, node| {
+        let everything = PatternList::default();
+        tree.walk((&node, Path::new("")), &everything, &mut |below, node| {
             Ok(draft.put(root.join(below), node)?)
         })?;
     }

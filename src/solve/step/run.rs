@@ -136,7 +136,7 @@ fn spec(
 
 /// What the image and the instruction say, then what the builder adds where nothing is said.
 fn environment(run: &RunStep, settings: &RunSettings, home: &str, mounts: &Mounts) -> Environment {
-    let mut env = run.env.clone();
+    let mut env = run.env.to_vec();
     for (name, value) in run.proxy_env.iter().chain(&mounts.env) {
         match env.iter_mut().find(|(key, _)| key == name) {
             Some((_, old)) => old.clone_from(value),

@@ -117,7 +117,7 @@ pub(super) fn copy_digest(
     }
     let tree = open(worker, source, inputs)?;
     let exclude = exclude_patterns(copy)?;
-    let selected = tree.select(copy)?;
+    let selected = tree.select(copy, &exclude)?;
     tree.digest(&selected, exclude)
 }
 
@@ -172,20 +172,28 @@ pub(super) fn select_remote(tree: &Tree<'_>, file: Option<&str>) -> Result<Selec
 
 impl Tree<'_> {
     /// What the path sources of a copy name, in order. A wildcard without a match names nothing.
-    pub(super) fn select(&self, copy: &CopyStep) -> Result<Vec<Selected>, StepError> {
+    /// What a wildcard found is left out if its name is excluded; what is named outright is wanted.
+    pub(super) fn select(
+        &self,
+        copy: &CopyStep,
+        exclude: &PatternList,
+    ) -> Result<Vec<Selected>, StepError> {
         let mut selected = Vec::new();
         for source in &copy.sources {
             let CopySource::Path(path) = source else {
                 continue;
             };
             if copy.parents {
-                self.select_with_parents(path, &mut selected)?;
+                self.select_with_parents(path, exclude, &mut selected)?;
                 continue;
             }
             for (name, node) in self.named(path, false)? {
                 let directory = node.entry.is_directory();
                 let base = if directory { None } else { name.file_name() };
                 let name = base.map(PathBuf::from).unwrap_or_default();
+                if has_wildcard(Path::new(path)) && !directory && exclude.judge(&name).excluded {
+                    continue;
+                }
                 let reach = if directory {
                     Reach::Contents
                 } else {
@@ -217,10 +225,21 @@ impl Tree<'_> {
         Ok(vec![(cleaned, node)])
     }
 
+    /// The time of the directory before the pivot of the first source: the destination, if it is new, stands for it.
+    pub(super) fn pivot_mtime(&self, copy: &CopyStep) -> Option<i64> {
+        let Some(CopySource::Path(path)) = copy.sources.first() else {
+            return None;
+        };
+        let (before, _) = path.split_once("/./")?;
+        let directory = self.find(&clean_source(Path::new(before))).ok()?;
+        Some(directory.entry.mtime)
+    }
+
     /// `--parents`: the path below the pivot `/./`, or the whole path, is kept.
     fn select_with_parents(
         &self,
         path: &str,
+        exclude: &PatternList,
         selected: &mut Vec<Selected>,
     ) -> Result<(), StepError> {
         let kept_from = match path.split_once("/./") {
@@ -235,6 +254,11 @@ impl Tree<'_> {
                     path: found,
                 }
                 .into());
+            }
+            let trail = exclude.follow(&below);
+            let holds = node.entry.is_directory() && exclude.may_reinclude_below(&trail);
+            if trail.verdict().excluded && !holds {
+                continue;
             }
             let mut ancestors: Vec<&Path> = below
                 .ancestors()
@@ -320,10 +344,11 @@ impl Tree<'_> {
         }
     }
 
-    /// Everything below a directory, sorted, without what is excluded; each with its path below the directory.
+    /// Everything below a directory, sorted, without what is excluded; each with its path below the directory. The
+    /// patterns know the directory by the path that comes with it.
     pub(super) fn walk<'t>(
         &'t self,
-        directory: &Node,
+        (directory, known_as): (&Node, &Path),
         exclude: &'t PatternList,
         visit: &mut dyn FnMut(PathBuf, Node) -> Result<(), StepError>,
     ) -> Result<(), StepError> {
@@ -333,22 +358,26 @@ impl Tree<'_> {
                 let Some(Content::Context(entry)) = &directory.content else {
                     return Ok(());
                 };
-                for found in tree.context.walk(entry, exclude) {
+                for found in tree.context.walk_as(entry, exclude, known_as) {
                     let found = found?;
                     let below = found.path_below(root).to_owned();
                     visit(below, context_node(tree, found))?;
                 }
             }
             Self::State { stack, layers } => {
+                // Excluded directories, until something in them turns out not to be.
+                let mut held: Vec<(PathBuf, Found<'_>)> = Vec::new();
                 for found in stack.walk(root) {
-                    let below = found
-                        .entry
-                        .path
-                        .strip_prefix(root)
-                        .unwrap_or(&found.entry.path)
-                        .to_owned();
-                    if !exclude.judge(&below).excluded {
+                    let path = &found.entry.path;
+                    let below = path.strip_prefix(root).unwrap_or(path).to_owned();
+                    held.retain(|(directory, _)| below.starts_with(directory));
+                    if !exclude.judge(&known_as.join(&below)).excluded {
+                        for (directory, found) in held.drain(..) {
+                            visit(directory, state_node(stack, layers, found))?;
+                        }
                         visit(below, state_node(stack, layers, found))?;
+                    } else if found.entry.is_directory() {
+                        held.push((below, found));
                     }
                 }
             }
@@ -382,7 +411,8 @@ impl Tree<'_> {
                         hash_node(&mut hasher, &selected.name, &selected.node);
                     }
                     if selected.reach != Reach::Alone && selected.node.entry.is_directory() {
-                        self.walk(&selected.node, &exclude, &mut |below, node| {
+                        let directory = (&selected.node, selected.name.as_path());
+                        self.walk(directory, &exclude, &mut |below, node| {
                             hash_node(&mut hasher, &selected.name.join(below), &node);
                             Ok(())
                         })?;

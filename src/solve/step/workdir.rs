@@ -19,9 +19,15 @@ pub(super) fn execute(
     let resolved = below
         .resolve(&workdir.path, true)
         .map_err(|error| match error {
-            ResolveError::NotADirectory(path) => CopyError::NotADirectory { path },
+            ResolveError::NotADirectory(path) => CopyError::WorkdirNotADirectory { path },
             error @ ResolveError::TooManyLinks(_) => CopyError::Destination(error),
         })?;
+    if let Some(found) = &resolved.found
+        && !found.entry.is_directory()
+    {
+        let path = resolved.path;
+        return Err(CopyError::WorkdirNotADirectory { path }.into());
+    }
     let owner = match (&resolved.found, workdir.user.as_str()) {
         // Nothing is made, so nobody has to be looked up.
         (Some(_), _) | (_, "") => (0, 0),

@@ -73,7 +73,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "export",
         ],
     ),
-    ("ui", &["source", "oci", "plan", "lint", "solve", "build"]),
+    (
+        "ui",
+        &["source", "oci", "context", "plan", "lint", "solve", "build"],
+    ),
     (
         "cli",
         &[

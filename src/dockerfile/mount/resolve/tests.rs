@@ -5,10 +5,8 @@ use super::*;
 use crate::dockerfile::glued::GluedText;
 use crate::source::FileId;
 
-fn glued(text: &str) -> GluedText {
-    let mut glued = GluedText::new(FileId(0));
-    glued.push(text, 0);
-    glued
+fn glued(text: &str) -> GluedText<'_> {
+    GluedText::piece(FileId(0), text, 0)
 }
 
 /// Expands `$dir` to `/d` and leaves the rest alone.

@@ -2,7 +2,7 @@
 
 /// A parsed `--chmod`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub enum FileMode {
     /// Exactly these bits.
     Octal(u32),
     /// Changes, applied in order.
@@ -11,7 +11,7 @@ pub(super) enum Mode {
 
 /// One `ugo+rwx`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Clause {
+pub struct Clause {
     /// Which of user, group, others: 0o700, 0o070, 0o007.
     who: u32,
     actions: Vec<(char, Permissions)>,
@@ -30,9 +30,9 @@ enum Permissions {
     Copy(char),
 }
 
-impl Mode {
+impl FileMode {
     /// Reads a mode; `None` if it is none.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         if text.bytes().next()?.is_ascii_digit() {
             let bits = u32::from_str_radix(text, 8)
                 .ok()
@@ -48,7 +48,7 @@ impl Mode {
     }
 
     /// The bits of a path that had `old`.
-    pub(super) fn apply(&self, old: u32, directory: bool) -> u32 {
+    pub fn apply(&self, old: u32, directory: bool) -> u32 {
         match self {
             Self::Octal(bits) => *bits,
             Self::Symbolic(clauses) => clauses
@@ -58,7 +58,7 @@ impl Mode {
     }
 
     /// The bits if they do not depend on what was there.
-    pub(super) fn fixed(&self) -> Option<u32> {
+    pub fn fixed(&self) -> Option<u32> {
         match self {
             Self::Octal(bits) => Some(*bits),
             Self::Symbolic(_) => None,
@@ -177,7 +177,7 @@ impl Clause {
 
 #[cfg(test)]
 mod tests {
-    use super::Mode;
+    use super::FileMode;
 
     #[test]
     fn modes_as_chmod_knows_them() {
@@ -196,13 +196,13 @@ mod tests {
             ("u+x-w", 0o644, false, 0o544),
         ] {
             assert_eq!(
-                Mode::parse(text).unwrap().apply(old, directory),
+                FileMode::parse(text).unwrap().apply(old, directory),
                 expected,
                 "{text}"
             );
         }
         for bad in ["", "64a", "10000", "8", "x", "u", "z+x", "u+z", "-644x"] {
-            assert_eq!(Mode::parse(bad), None, "{bad}");
+            assert_eq!(FileMode::parse(bad), None, "{bad}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Planning of small Dockerfiles, end to end.
 
+mod platforms;
+
 use super::*;
 use crate::oci::Platform;
 use crate::source::SourceMap;
@@ -21,13 +23,21 @@ fn options() -> PlanOptions {
 }
 
 fn plan_with(text: &str, options: &PlanOptions) -> Result<Lowered, String> {
+    plan_resolved(text, options, &ResolvedBases::new())
+}
+
+fn plan_resolved(
+    text: &str,
+    options: &PlanOptions,
+    resolved: &ResolvedBases,
+) -> Result<Lowered, String> {
     let mut sources = SourceMap::default();
     let file = sources.add("Dockerfile", text.as_bytes().to_vec()).unwrap();
     let parsed = crate::dockerfile::parse(&file);
     let dockerfile = parsed
         .dockerfile
         .unwrap_or_else(|| panic!("{:?}", parsed.diagnostics));
-    lower(&dockerfile, &mut sources, options, &ResolvedBases::new())
+    lower(&dockerfile, &mut sources, options, resolved)
         .map_err(|diagnostics| diagnostics[0].message.clone())
 }
 
@@ -43,7 +53,7 @@ fn error(text: &str) -> String {
 }
 
 fn texts(plan: &Plan) -> Vec<&str> {
-    plan.image
+    plan.images[0]
         .history
         .iter()
         .map(|entry| entry.created_by.as_str())
@@ -105,7 +115,7 @@ fn args_reach_run_and_history_but_not_the_image() {
             "RUN |3 A=given B= G=global /bin/sh -c x # buildkit"
         ]
     );
-    assert!(!format!("{:?}", plan.image.config).contains("given"));
+    assert!(!format!("{:?}", plan.images[0].config).contains("given"));
     let StepKind::Run(run) = &plan.steps[0].kind else {
         panic!()
     };
@@ -114,7 +124,7 @@ fn args_reach_run_and_history_but_not_the_image() {
 
 #[test]
 fn entrypoint_resets_an_inherited_cmd_only() {
-    let cmd = |file: &str| plan(file).image.config.get::<Vec<String>>("Cmd");
+    let cmd = |file: &str| plan(file).images[0].config.get::<Vec<String>>("Cmd");
     assert_eq!(
         cmd("FROM scratch AS a\nCMD [\"x\"]\nFROM a\nENTRYPOINT [\"y\"]\n"),
         None
@@ -130,7 +140,7 @@ fn triggers_of_a_stage_run_once_downstream() {
     let file = "FROM scratch AS a\nONBUILD ENV X=1\nFROM a AS b\nFROM b\n";
     let plan = plan(file);
     assert_eq!(texts(&plan), ["ENV X=1"]);
-    assert_eq!(plan.image.config.on_build(), Vec::<String>::new());
+    assert_eq!(plan.images[0].config.on_build(), Vec::<String>::new());
 }
 
 #[test]
@@ -160,4 +170,82 @@ fn wrong_references() {
         let error = error(file);
         assert!(error.contains(expected), "{file}: {error}");
     }
+}
+
+#[test]
+fn stages_stand_in_for_images_and_contexts_for_platforms() {
+    let mut options = options();
+    let stage = NamedContext::Stage("mine".to_owned());
+    options
+        .contexts
+        .insert(context_name("golang:latest"), stage.clone());
+    options
+        .contexts
+        .insert(context_name("base::linux/aarch64"), NamedContext::Scratch);
+    let file = "FROM scratch AS mine\nCOPY a /a\nFROM --platform=linux/arm64 base\nCOPY --from=golang /a /b\n";
+    let Ok(Lowered::Plan(plan)) = plan_with(file, &options) else {
+        panic!()
+    };
+    assert_eq!(
+        plan.steps[1].inputs(),
+        [StateRef::Scratch, StateRef::Step(StepId(0))]
+    );
+    let Ok(Lowered::Needs(needs)) = plan_with("FROM base\n", &options) else {
+        panic!()
+    };
+    assert_eq!(needs.len(), 1);
+    for (file, expected) in [
+        ("FROM golang AS mine\n", "circular dependency detected"),
+        (
+            "FROM golang\nFROM scratch AS mine\n",
+            "needs to be defined before",
+        ),
+        ("FROM golang\n", "could not be found"),
+    ] {
+        let error = plan_with(file, &options).unwrap_err();
+        assert!(error.contains(expected), "{file}: {error}");
+    }
+}
+
+#[test]
+fn a_stage_adopts_the_platform_of_its_base_if_nobody_asked_for_one() {
+    let image = |arch: &str| {
+        let config = format!(
+            r#"{{"os":"linux","architecture":"{arch}","config":{{}},"rootfs":{{"type":"layers","diff_ids":[]}}}}"#
+        );
+        std::sync::Arc::new(crate::oci::BaseImage {
+            time: None,
+            name: "base".to_owned(),
+            digest: crate::oci::Digest::of("base"),
+            config: crate::oci::Config::parse(config.as_bytes()).unwrap(),
+            layers: Vec::new(),
+        })
+    };
+    let built = |file: &str, platform: Option<&str>| {
+        let options = PlanOptions {
+            platform: platform.map(|p| p.parse().unwrap()),
+            ..options()
+        };
+        let mut resolved = ResolvedBases::new();
+        loop {
+            match plan_resolved(file, &options, &resolved).unwrap() {
+                Lowered::Plan(plan) => break *plan,
+                Lowered::Needs(needs) => {
+                    let found = needs
+                        .into_iter()
+                        .map(|(request, _)| (request, image("arm64")));
+                    resolved.extend(found);
+                }
+            }
+        }
+    };
+    let file = "FROM base AS a\nFROM a\nRUN x\n";
+    let plan = built(file, None);
+    assert_eq!(plan.steps[0].platform.to_string(), "linux/arm64");
+    assert_eq!(plan.observations, []);
+    let plan = built(file, Some("linux/amd64"));
+    assert_eq!(plan.steps[0].platform.to_string(), "linux/amd64");
+    let fact = &plan.observations[0].fact;
+    assert!(matches!(fact, Fact::BasePlatform { .. }), "{fact:?}");
+    assert_eq!(plan.images[0].config.platform().to_string(), "linux/amd64");
 }

@@ -1,0 +1,5 @@
+//! Fuzzes `mount` of the library beside it.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| builder_fuzz::mount(bytes));

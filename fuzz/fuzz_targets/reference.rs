@@ -1,0 +1,5 @@
+//! Fuzzes `reference` of the library beside it.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| builder_fuzz::reference(bytes));

@@ -1,0 +1,66 @@
+//! Planning for every platform that was asked for: a plan each, put together to one graph.
+
+use super::error::BuildError;
+use super::request::Request;
+use super::resolve::ImageResolver;
+use super::source::Opened;
+use super::{Sources, Vertices};
+use crate::dockerfile::Dockerfile;
+use crate::plan::{self, BaseRequest, Lowered, Plan, PlanOptions, ResolvedBases};
+use crate::source::Span;
+
+/// Plans and resolves in turns until nothing is missing for any platform.
+pub(super) fn plan_all(
+    request: &Request,
+    resolver: &dyn ImageResolver,
+    (dockerfile, opened): (&Dockerfile, &Opened),
+    sources: &mut Sources,
+    vertices: &mut Vertices<'_>,
+) -> Result<(Plan, ResolvedBases), BuildError> {
+    let options = options(request, opened);
+    let mut resolved = opened.resolved.clone();
+    loop {
+        let mut plans = Vec::with_capacity(options.len());
+        let mut missing: Vec<(BaseRequest, Span)> = Vec::new();
+        for options in &options {
+            match plan::lower(dockerfile, &mut sources.map, options, &resolved) {
+                Err(diagnostics) => {
+                    let map = &mut sources.map;
+                    sources.noticed = plan::observe(dockerfile, map, options, &resolved);
+                    return Err(BuildError::Dockerfile(diagnostics));
+                }
+                Ok(Lowered::Plan(plan)) => plans.push(*plan),
+                Ok(Lowered::Needs(needs)) => {
+                    for need in needs {
+                        // Platforms share what is for the build platform.
+                        if !missing.iter().any(|(request, _)| *request == need.0) {
+                            missing.push(need);
+                        }
+                    }
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok((plan::merge(plans), resolved));
+        }
+        let found = super::resolve_all(resolver, &missing, &mut resolved, vertices);
+        if let (Err(error), Some(options)) = (found, options.first()) {
+            sources.noticed = plan::observe(dockerfile, &mut sources.map, options, &resolved);
+            return Err(error);
+        }
+    }
+}
+
+/// The options of each platform; of one plan where nobody asked for any.
+fn options(request: &Request, opened: &Opened) -> Vec<PlanOptions> {
+    let options = super::plan_options(request, opened);
+    let platforms = &request.plan.platforms;
+    if platforms.is_empty() {
+        return vec![options];
+    }
+    let for_platform = |platform: &crate::oci::Platform| PlanOptions {
+        platform: Some(platform.clone()),
+        ..options.clone()
+    };
+    platforms.iter().map(for_platform).collect()
+}

@@ -1,0 +1,197 @@
+//! `builder context`, and what ignore files that cannot be used say in a build.
+
+use insta::assert_snapshot;
+
+use crate::support::env::TestEnv;
+
+/// A context with an ignore file that does most of what there is to do.
+fn context() -> TestEnv {
+    let env = TestEnv::new();
+    env.write("app/Dockerfile", "FROM scratch\nCOPY src /\n");
+    env.write(
+        "app/.dockerignore",
+        "# what git has\n.git\n*.log\ndocs\n!docs/keep.md\nnode_modules\n",
+    );
+    env.write("app/.git/pack", "x".repeat(2000));
+    env.write("app/a.log", "x".repeat(300));
+    env.write("app/b.log", "");
+    env.write("app/docs/keep.md", "x".repeat(20));
+    env.write("app/docs/other.md", "x".repeat(40));
+    env.write("app/src/main", "x".repeat(1500));
+    env
+}
+
+#[test]
+fn what_is_in_and_what_is_out() {
+    let shown = context().builder("context", ["app"]).succeeded();
+    assert_snapshot!(shown.stdout, @r##"
+    Context: app
+    Ignore file: app/.dockerignore
+    In: 1.6kB in 4 files and 1 folder
+    Out: 2.34kB in 4 files
+
+    LINE   RULE    FILES OUT   SIZE
+       2   .git            1    2kB
+       3   *.log           2   300B
+       4   docs            1    40B
+
+    Rules that decide about nothing:
+      line 6: node_modules
+
+     SIZE   LARGEST FILES
+    1.5kB   src/main
+      58B   .dockerignore
+      24B   Dockerfile
+      20B   docs/keep.md
+
+    SIZE   FILES   STAYS OUT   BY
+     2kB       1   .git        .dockerignore:2
+    300B       1   a.log       .dockerignore:3
+      0B       1   b.log       .dockerignore:3
+     40B       1   docs        .dockerignore:4
+    "##);
+    assert_eq!(shown.stderr, "");
+}
+
+#[test]
+fn every_entry_has_its_rule() {
+    let shown = context().builder("context", ["app", "--all"]).succeeded();
+    assert_snapshot!(shown.stdout, @r##"
+    Context: app
+    Ignore file: app/.dockerignore
+    In: 1.6kB in 4 files and 1 folder
+    Out: 2.34kB in 4 files
+
+    LINE   RULE    FILES OUT   SIZE
+       2   .git            1    2kB
+       3   *.log           2   300B
+       4   docs            1    40B
+
+    Rules that decide about nothing:
+      line 6: node_modules
+
+     SIZE         PATH            BY
+      58B   in    .dockerignore
+            out   .git/           .dockerignore:2
+      2kB   out   .git/pack       .dockerignore:2
+      24B   in    Dockerfile
+     300B   out   a.log           .dockerignore:3
+       0B   out   b.log           .dockerignore:3
+            out   docs/           .dockerignore:4
+      20B   in    docs/keep.md    .dockerignore:5
+      40B   out   docs/other.md   .dockerignore:4
+            in    src/
+    1.5kB   in    src/main
+    "##);
+}
+
+#[test]
+fn as_json() {
+    let shown = context().builder("context", ["--json", "app"]).succeeded();
+    assert_snapshot!(shown.stdout, @r##"
+    {"bytes":1602,"directories":1,"excluded":[{"bytes":2000,"files":1,"path":".git","rule":{"file":".dockerignore","line":2,"pattern":".git"}},{"bytes":300,"files":1,"path":"a.log","rule":{"file":".dockerignore","line":3,"pattern":"*.log"}},{"bytes":0,"files":1,"path":"b.log","rule":{"file":".dockerignore","line":3,"pattern":"*.log"}},{"bytes":40,"files":1,"path":"docs","rule":{"file":".dockerignore","line":4,"pattern":"docs"}}],"files":4,"folder":"app","idleRules":[{"file":".dockerignore","line":6,"pattern":"node_modules"}],"ignoreFile":"app/.dockerignore","largest":[{"bytes":1500,"path":"src/main"},{"bytes":58,"path":".dockerignore"},{"bytes":24,"path":"Dockerfile"},{"bytes":20,"path":"docs/keep.md"}],"moreExcluded":0,"name":null,"rules":[{"bytes":2000,"files":1,"rule":{"file":".dockerignore","line":2,"pattern":".git"}},{"bytes":300,"files":2,"rule":{"file":".dockerignore","line":3,"pattern":"*.log"}},{"bytes":40,"files":1,"rule":{"file":".dockerignore","line":4,"pattern":"docs"}}],"used":true}
+    "##);
+    let all = context().builder("context", ["--json", "--all", "app"]);
+    let value: serde_json::Value = serde_json::from_str(&all.succeeded().stdout).unwrap();
+    assert_eq!(value["entries"][0]["path"], ".dockerignore");
+    assert_eq!(value["entries"].as_array().unwrap().len(), 11);
+}
+
+#[test]
+fn contexts_that_nothing_uses() {
+    let env = context();
+    env.write(
+        "other/own.Dockerfile",
+        "FROM scratch\nCOPY --from=extra a /\nADD https://a.io/x /\n",
+    );
+    env.write("other/own.Dockerfile.dockerignore", "app\n!app/src\n");
+    env.write("extra/a", "12");
+    env.write("unused/b", "1");
+    let arguments = [
+        "-f",
+        "other/own.Dockerfile",
+        "app",
+        "--build-context=extra=extra",
+        "--build-context=unused=unused",
+    ];
+    let shown = env.builder("context", arguments).succeeded();
+    assert_snapshot!(shown.stdout, @r##"
+    Context: app
+    Ignore file: other/own.Dockerfile.dockerignore
+    In: 3.94kB in 8 files and 3 folders
+    Out: 0B in 0 files
+    Nothing in the Dockerfile takes files from it.
+
+    Rules that decide about nothing:
+      line 1: app
+      line 2: !app/src
+
+     SIZE   LARGEST FILES
+      2kB   .git/pack
+    1.5kB   src/main
+     300B   a.log
+      58B   .dockerignore
+      40B   docs/other.md
+      24B   Dockerfile
+      20B   docs/keep.md
+
+    Context `extra`: extra
+    Ignore file: none
+    In: 2B in 1 file and 0 folders
+    Out: 0B in 0 files
+
+    SIZE   LARGEST FILES
+      2B   a
+
+    Context `unused`: unused
+    Ignore file: none
+    In: 1B in 1 file and 0 folders
+    Out: 0B in 0 files
+    Nothing in the Dockerfile takes files from it.
+
+    SIZE   LARGEST FILES
+      1B   b
+    "##);
+}
+
+#[test]
+fn what_is_no_context() {
+    let env = context();
+    let outcome = env.builder("context", ["none"]).exited(2);
+    assert!(
+        outcome
+            .stderr
+            .contains("unable to prepare context: path \"none\" not found"),
+        "{}",
+        outcome.stderr
+    );
+    let image = ["app", "--build-context=a=docker-image://busybox"];
+    let outcome = env.builder("context", image).exited(2);
+    assert!(
+        outcome.stderr.contains("the context `a` is no folder"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn an_ignore_file_that_is_wrong_names_its_line() {
+    let env = context();
+    for (line, message) in [
+        (
+            "!",
+            "failed parsing app/.dockerignore: line 2: illegal exclusion pattern: \"!\"",
+        ),
+        (
+            "[a",
+            "failed parsing app/.dockerignore: line 2: syntax error in pattern `[a`",
+        ),
+    ] {
+        env.write("app/.dockerignore", format!("a\n{line}\n"));
+        let listed = env.builder("context", ["app"]).exited(2);
+        assert!(listed.stderr.contains(message), "{}", listed.stderr);
+        let built = env.build(["app"]);
+        assert_ne!(built.code, Some(0));
+        assert!(built.stderr.contains(message), "{}", built.stderr);
+    }
+}
