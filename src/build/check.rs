@@ -59,7 +59,18 @@ pub fn check(
     sink: &mut dyn EventSink,
 ) -> Result<Checked, BuildError> {
     let mut vertices = Vertices::new(sink);
-    let opened = source::open(request, reader, sources, &mut vertices)?;
+    let opened = match source::open(request, reader, sources, &mut vertices) {
+        Ok(opened) => opened,
+        // A file that is no text is a mistake of its author like others.
+        Err(error @ BuildError::Text(_)) => {
+            return Ok(Checked {
+                dockerfile: source::dockerfile_path(request),
+                error: Some(error),
+                ..Checked::default()
+            });
+        }
+        Err(error) => return Err(error),
+    };
     let mut checked = match source::parse(&opened.file) {
         Ok((dockerfile, remarks)) => {
             let images = ImagesOnly(reader.resolver);

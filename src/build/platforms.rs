@@ -20,35 +20,54 @@ pub(super) fn plan_all(
     let options = options(request, opened);
     let mut resolved = opened.resolved.clone();
     loop {
-        let mut plans = Vec::with_capacity(options.len());
-        let mut missing: Vec<(BaseRequest, Span)> = Vec::new();
-        for options in &options {
-            match plan::lower(dockerfile, &mut sources.map, options, &resolved) {
-                Err(diagnostics) => {
-                    let map = &mut sources.map;
-                    sources.noticed = plan::observe(dockerfile, map, options, &resolved);
-                    return Err(BuildError::Dockerfile(diagnostics));
-                }
-                Ok(Lowered::Plan(plan)) => plans.push(*plan),
-                Ok(Lowered::Needs(needs)) => {
-                    for need in needs {
-                        // Platforms share what is for the build platform.
-                        if !missing.iter().any(|(request, _)| *request == need.0) {
-                            missing.push(need);
-                        }
+        let planned = round(dockerfile, &options, &resolved, sources);
+        let going_on = match planned {
+            Ok(Round::Plan(plan)) => return Ok((*plan, resolved)),
+            Ok(Round::Missing(missing)) => {
+                super::resolve_all(resolver, &missing, &mut resolved, vertices)
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = going_on {
+            sources.noticed = plan::observe(dockerfile, &mut sources.map, &options[0], &resolved);
+            return Err(error);
+        }
+    }
+}
+
+/// What comes of planning with what is resolved so far.
+enum Round {
+    Plan(Box<Plan>),
+    Missing(Vec<(BaseRequest, Span)>),
+}
+
+fn round(
+    dockerfile: &Dockerfile,
+    options: &[PlanOptions],
+    resolved: &ResolvedBases,
+    sources: &mut Sources,
+) -> Result<Round, BuildError> {
+    let mut plans = Vec::with_capacity(options.len());
+    let mut missing: Vec<(BaseRequest, Span)> = Vec::new();
+    for options in options {
+        match plan::lower(dockerfile, &mut sources.map, options, resolved)
+            .map_err(BuildError::Dockerfile)?
+        {
+            Lowered::Plan(plan) => plans.push(*plan),
+            Lowered::Needs(needs) => {
+                for need in needs {
+                    // Platforms share what is for the build platform.
+                    if !missing.iter().any(|(request, _)| *request == need.0) {
+                        missing.push(need);
                     }
                 }
             }
         }
-        if missing.is_empty() {
-            return Ok((plan::merge(plans), resolved));
-        }
-        let found = super::resolve_all(resolver, &missing, &mut resolved, vertices);
-        if let (Err(error), Some(options)) = (found, options.first()) {
-            sources.noticed = plan::observe(dockerfile, &mut sources.map, options, &resolved);
-            return Err(error);
-        }
     }
+    Ok(match missing.is_empty() {
+        true => Round::Plan(Box::new(plan::merge(plans))),
+        false => Round::Missing(missing),
+    })
 }
 
 /// The options of each platform; of one plan where nobody asked for any.

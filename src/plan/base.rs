@@ -57,16 +57,8 @@ impl Lowering<'_> {
         let span = from.kind.image.span;
         let state = self.base_image_state(&request, span);
         let base = &self.resolved[&request];
-        let found = base.config.platform();
-        if (&found.os, &found.arch) != (&line.platform.os, &line.platform.arch) {
-            let fact = Fact::BasePlatform {
-                image: line.name.clone(),
-                found,
-                expected: line.platform.clone(),
-            };
-            self.notice(span, fact);
-        }
         let mut config = base.config.clone();
+        self.notice_platform(&request, &line.name, &line.platform, span);
         config.set("OnBuild", None);
         let windows = line.platform.os == "windows";
         if !windows && !config.env().iter().any(|(name, _)| name == "PATH") {
@@ -105,6 +97,28 @@ impl Lowering<'_> {
             self.bases.len() - 1
         });
         StateRef::Base(BaseId(position))
+    }
+
+    /// Notices an image that is for another platform than it is used for.
+    pub(super) fn notice_platform(
+        &mut self,
+        request: &BaseRequest,
+        name: &str,
+        expected: &Platform,
+        span: Span,
+    ) {
+        let image = self.resolved.get(request).filter(|_| !request.is_tree());
+        let Some(found) = image.map(|image| image.config.platform()) else {
+            return;
+        };
+        if (&found.os, &found.arch) != (&expected.os, &expected.arch) {
+            let fact = Fact::BasePlatform {
+                image: name.to_owned(),
+                found,
+                expected: expected.clone(),
+            };
+            self.notice(span, fact);
+        }
     }
 
     /// What was resolved for a request; else it will be resolved before planning goes on.

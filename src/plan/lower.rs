@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::from::FromLine;
 use super::globals::Globals;
 use super::graph::{Plan, PlannedImage};
 use super::observation::Observation;
@@ -64,17 +65,6 @@ enum Progress {
     Missing(Vec<(BaseRequest, Span)>),
     /// To the end; this is the target.
     Done(Box<StageState>),
-}
-
-/// The `FROM` line of a stage, expanded.
-#[derive(Clone, Debug)]
-pub(super) struct FromLine {
-    pub(super) name: String,
-    pub(super) named: Named,
-    /// For which platform its image is looked for.
-    wanted: Platform,
-    /// For which platform the stage is built.
-    pub(super) platform: Platform,
 }
 
 /// A trigger that runs at the start of a stage.
@@ -193,81 +183,6 @@ impl<'a> Lowering<'a> {
         } else {
             Ok(Progress::Missing(missing))
         }
-    }
-
-    fn read_from_lines(&mut self) -> Result<(), Failure> {
-        self.notice_default_base_names();
-        for index in 0..self.dockerfile.stages.len() {
-            let line = self.read_from_line(index)?;
-            self.lines.push(line);
-        }
-        Ok(())
-    }
-
-    fn read_from_line(&mut self, index: usize) -> Result<FromLine, Failure> {
-        let from = &self.dockerfile.stages[index].from.kind;
-        let name = self.expand_from(&from.image)?;
-        if name.trim().is_empty() {
-            let message = format!("base name ({}) should not be blank", from.image.text);
-            return Err(fail("blank-base", from.image.span, message));
-        }
-        let explicit: Option<Platform> = match &from.platform {
-            Some(word) => {
-                let text = self.expand_from(word)?;
-                if text.is_empty() {
-                    let similar = self.similar_argument(word.span);
-                    let message = format!(
-                        "empty platform value from expression {}{similar}",
-                        word.text
-                    );
-                    return Err(fail("platform", word.span, message));
-                }
-                let parsed = text.parse().map_err(|error: crate::oci::PlatformError| {
-                    fail("platform", word.span, error.to_string())
-                })?;
-                Some(parsed)
-            }
-            None => None,
-        };
-        let wanted = explicit.clone().unwrap_or_else(|| self.target_platform());
-        let named = reach::base(self.dockerfile, self.options, index, &name, &wanted)?;
-        let mut line = FromLine {
-            name,
-            named,
-            platform: wanted.clone(),
-            wanted,
-        };
-        match line.named {
-            _ if explicit.is_some() => {}
-            Named::Stage(base) => line.platform = self.lines[base].platform.clone(),
-            _ if self.options.platform.is_none() => self.adopt_platform(&mut line, index),
-            _ => {}
-        }
-        Ok(line)
-    }
-
-    /// Nobody asked for a platform: the stage takes that of its base, which may exist for one other platform only.
-    fn adopt_platform(&self, line: &mut FromLine, index: usize) {
-        let span = self.dockerfile.stages[index].from.kind.image.span;
-        let request = self.image_request(&line.named, &line.name, &line.wanted, span);
-        // A name that is wrong is reported if the stage is needed.
-        if let Ok(Some(request)) = request
-            && let Some(base) = self.resolved.get(&request)
-        {
-            let found = base.config.platform();
-            let known = !found.os.is_empty() && !found.arch.is_empty();
-            let other = (&found.os, &found.arch) != (&line.wanted.os, &line.wanted.arch);
-            if known && other {
-                line.platform = found;
-            }
-        }
-    }
-
-    pub(super) fn target_platform(&self) -> Platform {
-        self.options
-            .platform
-            .clone()
-            .unwrap_or_else(|| self.options.build_platform.clone())
     }
 
     /// First pass: from the target up, since stages only use stages above them.

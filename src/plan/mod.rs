@@ -8,6 +8,7 @@ mod base;
 mod chmod;
 mod dump;
 mod epoch;
+mod from;
 mod frontend;
 mod globals;
 mod graph;

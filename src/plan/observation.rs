@@ -1,16 +1,9 @@
 //! What planning notices about a Dockerfile on its way. Facts only: whether an author should hear of one, and in which words,
 //! is for `lint` to say.
 
-use std::collections::BTreeMap;
-
-use super::globals::Globals;
 use super::lower::Lowering;
-use super::options::PlanOptions;
-use super::reach::{self, Named};
 use super::stage::StageState;
-use super::{Failure, expanded};
-use crate::dockerfile::ast::Word;
-use crate::oci::{Platform, Reference};
+use crate::oci::Platform;
 use crate::source::Span;
 
 /// Something noticed, and where.
@@ -97,62 +90,6 @@ impl Lowering<'_> {
                 },
             );
         }
-    }
-
-    /// Expands a word of a `FROM` line, which sees the global scope.
-    pub(super) fn expand_from(&mut self, word: &Word) -> Result<String, Failure> {
-        let globals = &self.globals;
-        let lookup = |name: &str| globals.get(name);
-        let expansion = expanded(word, self.dockerfile.escape, &lookup)?;
-        for name in expansion.unset {
-            if self.globals.declares(&name) {
-                continue;
-            }
-            let similar = similar(&name, self.globals.names());
-            self.notice(word.span, Fact::UndeclaredFromArgument { name, similar });
-        }
-        Ok(expansion.value)
-    }
-
-    /// Looks at every `FROM` line as it would be without build arguments.
-    pub(super) fn notice_default_base_names(&mut self) {
-        let dockerfile = self.dockerfile;
-        let options = PlanOptions {
-            build_args: BTreeMap::new(),
-            ..self.options.clone()
-        };
-        let target = reach::name_of(&dockerfile.stages[self.target]).cloned();
-        // Where the defaults cannot be evaluated there is nothing to say about them.
-        let Ok(globals) =
-            Globals::new(dockerfile, &options, target.as_deref().unwrap_or("default"))
-        else {
-            return;
-        };
-        for (index, stage) in dockerfile.stages.iter().enumerate() {
-            let word = &stage.from.kind.image;
-            let lookup = |name: &str| globals.get(name);
-            let Ok(expansion) = expanded(word, dockerfile.escape, &lookup) else {
-                return;
-            };
-            let wanted = self.target_platform();
-            let named = reach::base(dockerfile, &options, index, &expansion.value, &wanted);
-            if matches!(named, Ok(Named::Image)) && expansion.value.parse::<Reference>().is_err() {
-                let written = word.text.clone();
-                self.notice(word.span, Fact::DefaultBaseName { written });
-            }
-        }
-    }
-
-    /// What a name that nobody declares, in the word of a `FROM` line, was probably meant to be.
-    pub(super) fn similar_argument(&self, word: Span) -> String {
-        let similar = |observation: &Observation| match &observation.fact {
-            Fact::UndeclaredFromArgument { similar, .. } if observation.span == word => {
-                similar.clone()
-            }
-            _ => None,
-        };
-        let found = self.observations.iter().rev().find_map(similar);
-        found.map_or_else(String::new, |name| format!(" (did you mean {name}?)"))
     }
 }
 

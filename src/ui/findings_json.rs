@@ -26,7 +26,7 @@ pub fn check_json(sources: &SourceMap, checked: &Checked) -> String {
     };
     let mut result = json!({
         "warnings": checked.warnings.iter().map(warning).collect::<Vec<_>>(),
-        "sources": sources.iter().map(source).collect::<Vec<_>>(),
+        "sources": named(sources, checked).map(source).collect::<Vec<_>>(),
     });
     if let Some(error) = &checked.error {
         result["buildError"] = json!({
@@ -35,6 +35,18 @@ pub fn check_json(sources: &SourceMap, checked: &Checked) -> String {
         });
     }
     pretty(&result)
+}
+
+/// The Dockerfile, and the texts of triggers as far as one of them is named.
+fn named<'s>(
+    sources: &'s SourceMap,
+    checked: &Checked,
+) -> impl Iterator<Item = &'s SourceFile> + use<'s> {
+    let mistakes = checked.error.as_ref().map(mistakes).unwrap_or_default();
+    let found = mistakes.iter().chain(&checked.warnings);
+    let last = found.filter_map(|found| Some(found.span()?.file)).max();
+    let last = last.unwrap_or_default();
+    sources.iter().take_while(move |file| file.id() <= last)
 }
 
 /// The place of something as the reference client writes it; without ranges if it has none.

@@ -3,7 +3,7 @@
 use builder::fsio;
 use serde_json::Value;
 
-use crate::support::{Outcome, TestEnv};
+use crate::support::{Outcome, TestEnv, process};
 
 /// Two findings, in two stages.
 const DOUBTFUL: &str = "\
@@ -226,6 +226,45 @@ fn arguments_and_contexts_are_those_of_a_build() {
         "{}",
         said(&outcome)
     );
+}
+
+#[test]
+fn a_text_on_standard_input_is_checked_without_a_store() {
+    let env = place("FROM scratch\n");
+    env.write("text", "FROM scratch as x\n");
+    let run = |arguments: &[&str]| {
+        let mut command = env.command("check", ["-f", "-", "context"]);
+        let text = fsio::open(env.path("text")).unwrap();
+        process::run(command.args(arguments).stdin(text))
+    };
+    let outcome = run(&[]).exited(1);
+    assert!(outcome.stdout.contains("WARNING: FromAsCasing"));
+    let outcome = run(&["--fix"]).exited(2);
+    assert!(
+        outcome.stderr.contains("can be mended"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(fsio::symlink_metadata(env.root()).is_err());
+}
+
+#[test]
+fn what_add_names_is_not_fetched() {
+    let env = place("FROM scratch\nADD http://localhost:1/x /x\nADD http://localhost:1/y.git /y\n");
+    for outcome in [check(&env, &[]), call(&env, &["--check"])] {
+        let text = said(&outcome);
+        assert_eq!(text, "Check complete, no warnings found.\n[exit code 0]\n");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_text_is_a_mistake_for_programs_too() {
+    let env = TestEnv::new();
+    env.write("context/Dockerfile", b"FROM scratch\n\xff\n");
+    let json = check(&env, &["--format", "json"]).exited(1).stdout;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let message = json["buildError"]["message"].as_str().unwrap();
+    assert!(message.contains("not valid UTF-8"), "{message}");
 }
 
 #[test]

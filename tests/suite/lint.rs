@@ -254,7 +254,7 @@ fn with_edits(text: &str, finding: &Diagnostic) -> String {
 
 /// The config and the history that a plan leads to.
 fn image_of(checked: &Checked) -> Option<(String, Vec<String>)> {
-    let image = checked.plan.as_ref()?.images.first()?;
+    let image = &checked.plan.as_ref()?.images[0];
     let history = image.history.iter().map(|entry| {
         // The ports of an `EXPOSE` are sorted by how they are written.
         let mut words: Vec<&str> = entry.created_by.split(['[', ' ', ']']).collect();

@@ -136,8 +136,8 @@ fn refused_files_say_why() {
 
 #[test]
 fn what_fuzzing_found_stays_found() {
-    type Target = fn(&[u8]);
-    let targets: [(&str, Target); 7] = [
+    type Target = (&'static str, fn(&[u8]));
+    let targets: [Target; 7] = [
         ("chmod", fuzz::chmod),
         ("ignore", fuzz::ignore),
         ("mount", fuzz::mount),

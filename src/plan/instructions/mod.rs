@@ -132,7 +132,10 @@ fn tree(
             lowering.image_request(&named, name, &state.platform, span)?,
             other,
         ) {
-            (Some(request), _) => Ok(TreeSource::State(lowering.base_image_state(&request, span))),
+            (Some(request), _) => {
+                lowering.notice_platform(&request, name, &state.platform, span);
+                Ok(TreeSource::State(lowering.base_image_state(&request, span)))
+            }
             (None, reach::Named::Context(context))
                 if lowering.options.contexts[context]
                     == super::options::NamedContext::Directory =>

@@ -9,11 +9,11 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::check::{Checked, ImagesOnly, Substitutes, examine};
-use super::error::BuildError;
-use super::request::Request;
-use super::source::{self, Opened, Reader};
-use super::{Sources, Vertices};
+use crate::build::check::{Checked, ImagesOnly, Substitutes, examine};
+use crate::build::error::BuildError;
+use crate::build::request::Request;
+use crate::build::source::{self, Opened, Reader};
+use crate::build::{Sources, Vertices};
 use crate::dockerfile::{self, Dockerfile};
 use crate::fsio;
 use crate::oci::Config;
@@ -261,7 +261,7 @@ impl Bench<'_> {
             let mut request = self.request.clone();
             // Names of stages begin with a letter, so a number is a position.
             request.plan.target = Some(stage.to_string());
-            let planned = super::platforms::plan_all(
+            let planned = crate::build::platforms::plan_all(
                 &request,
                 &self.resolver,
                 (&dockerfile, &self.opened),
@@ -349,51 +349,4 @@ fn words(argv: &[String]) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::source::{FileId, Span};
-
-    fn finding(code: &'static str, range: std::ops::Range<usize>, text: &str) -> Diagnostic {
-        let span = Span::new(FileId(0), range);
-        Diagnostic::warning(code, "x").at(span, "").edit(span, text)
-    }
-
-    #[test]
-    fn one_rule_at_a_time_and_those_that_move_lines_last() {
-        let findings = [
-            finding("B", 0..2, "\n"),
-            finding("C", 0..2, "x"),
-            finding("C", 1..3, "y"),
-            finding("C", 5..6, "z"),
-            Diagnostic::warning("A", "nothing to edit"),
-        ];
-        let mut refused = BTreeMap::new();
-        let (rule, chosen) = next_rule(&findings, &refused).unwrap();
-        assert_eq!((rule, chosen), ("C", vec![&findings[1], &findings[3]]));
-        refused.insert("C", Refusal::Image);
-        let (rule, chosen) = next_rule(&findings, &refused).unwrap();
-        assert_eq!((rule, chosen), ("B", vec![&findings[0]]));
-        refused.insert("B", Refusal::Image);
-        assert_eq!(next_rule(&findings, &refused), None);
-    }
-
-    #[test]
-    fn a_command_without_its_shell_has_the_same_words() {
-        let argv = |words: &[&str]| {
-            words
-                .iter()
-                .map(|&word| word.to_owned())
-                .collect::<Vec<_>>()
-        };
-        let plain = argv(&["nginx", "-g", "x"]);
-        assert_eq!(
-            words(&argv(&["/bin/sh", "-c", "nginx  -g x"])),
-            words(&plain)
-        );
-        assert_ne!(
-            words(&argv(&["/bin/bash", "-c", "nginx -g x"])),
-            words(&plain)
-        );
-        assert_ne!(words(&argv(&["nginx -g", "x"])), words(&plain));
-    }
-}
+mod tests;
