@@ -18,6 +18,7 @@
 //! - [`sys`]: system calls that no safe crate covers, probes of the kernel
 //! - [`fsio`]: file operations whose errors name the path
 //! - [`agent`]: SSH agents that a build lends
+//! - [`cdi`]: devices of the machine by name
 //!
 //! A build, in the order in which data passes:
 //! - [`cli`]: words to a request, failures to exit codes
@@ -52,7 +53,7 @@
 //!
 //! Below the root (`--root`, `/var/lib/builder`, `$XDG_DATA_HOME/builder`), in `v1/`: `blobs/`, `layers/`, `steps/`, `aliases/`,
 //! `places/`, `images/`, `contexts/`, `mounts/`, `scaffold/`, `locks/`, `tmp/`; `store/paths.rs` says what each is, and
-//! `docs/store-layout.md` what holds of it. Read besides: the Dockerfile, contexts and their ignore files, OCI layouts, secrets, SSH keys,
+//! `docs/store-layout.md` what holds of it. Read besides: the Dockerfile, contexts and their ignore files, OCI layouts, secrets, SSH keys, device specs,
 //! logins in `~/.docker/config.json` and `$XDG_RUNTIME_DIR/containers/auth.json`, certificates in `/etc/{docker,containers}/certs.d`,
 //! `/etc/resolv.conf`, and what `--ca-certs` names. Written besides: what `-o` and `--iidfile` name.
 
@@ -66,6 +67,7 @@
 
 pub mod agent;
 pub mod build;
+pub mod cdi;
 pub mod cli;
 pub mod context;
 pub mod dockerfile;

@@ -3,6 +3,7 @@
 //! read → parse → plan, resolving bases until nothing is missing → check → solve → assemble → name → export
 
 mod check;
+mod devices;
 mod error;
 mod fix;
 mod mentions;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use check::{Checked, MissingBase, MissingBases, check, outline, targets};
+pub use devices::DeviceSettings;
 pub use error::{BuildError, Category, ResolveError};
 pub use fix::{Fixed, FixedFinding, Refusal, fix};
 pub use mentions::{Mentions, mentions};
@@ -26,6 +28,7 @@ pub use request::{ContextSource, DockerfileSource, PlanRequest, Request, SourceR
 pub use resolve::{ImageResolver, Resolver};
 pub use source::Reader;
 
+use crate::cdi::Registry;
 use crate::context::{IgnoreFile, LocalContext};
 use crate::dockerfile::Dockerfile;
 use crate::fsio;
@@ -176,11 +179,12 @@ pub fn build(
     let found = findings(request, &opened, parsed, plan, sources)?;
     check::report(&found.warnings, &sources.map, vertices.sink);
     sources.warnings = found.warnings;
-    let (plan, bases) = planned?;
+    let (mut plan, bases) = planned?;
     if !found.violated.is_empty() {
         return Err(BuildError::Check(found.violated));
     }
-    let environment = environment(request, tools, &plan, bases, &opened)?;
+    let devices = devices::resolve(&mut plan, &request.devices, vertices.sink)?;
+    let environment = environment(request, tools, &plan, (bases, devices), &opened)?;
     let first = vertices.next;
     vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
     let solution = solve::solve(&plan, &environment, vertices.sink, first)?;
@@ -331,7 +335,7 @@ fn plan_options(request: &Request, opened: &Opened) -> PlanOptions {
         all_stages: wishes.all_stages,
         build_args: wishes.build_args.clone(),
         labels: wishes.labels.clone(),
-        platform: None,
+        platform: wishes.platforms.first().cloned(),
         build_platform: Platform::host(),
         context: opened.context.clone(),
         contexts: request
@@ -350,7 +354,7 @@ fn environment<'a>(
     request: &Request,
     tools: &'a Tools<'_>,
     plan: &Plan,
-    bases: ResolvedBases,
+    (bases, devices): (ResolvedBases, Registry),
     opened: &Opened,
 ) -> Result<Environment<'a>, BuildError> {
     let now = (request.clock)();
@@ -390,6 +394,7 @@ fn environment<'a>(
             .filter_map(|base| bases.get(base).cloned())
             .collect(),
         run: request.run.clone(),
+        devices,
         clock: request.clock,
         epoch: plan.epoch,
         privileges: if rustix::process::geteuid().is_root() {

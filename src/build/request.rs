@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use super::devices::DeviceSettings;
 use crate::export::OutputSpec;
 use crate::oci::{Digest, Platform, Reference};
 use crate::plan::{Entitlements, HttpSource, NetworkMode, NoCache, Origin};
@@ -19,6 +20,8 @@ pub struct Request {
     pub plan: PlanRequest,
     /// What every RUN gets.
     pub run: RunSettings,
+    /// Devices that a RUN may get.
+    pub devices: DeviceSettings,
     /// Where the result goes.
     pub outputs: Vec<OutputSpec>,
     /// Names of the image.

@@ -160,9 +160,13 @@ pub(super) struct BuildArgs {
     #[arg(long, value_name = "HOST:IP")]
     pub(super) add_host: Vec<String>,
 
-    /// Permit what a Dockerfile may ask for: network.host, security.insecure
+    /// Permit what a Dockerfile may ask for, repeatable: network.host, security.insecure, device, device=NAME
     #[arg(long, value_name = "ENTITLEMENT")]
     pub(super) allow: Vec<String>,
+
+    /// Folder with CDI specs, which describe the devices of RUN --device, repeatable [default: /etc/cdi and /var/run/cdi]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(super) cdi_spec_dir: Vec<PathBuf>,
 
     /// Limit of RUN steps, repeatable
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]

@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod contexts;
 mod failure;
+mod permissions;
 mod settings;
 mod values;
 

@@ -8,12 +8,12 @@ use std::time::SystemTime;
 use super::args::BuildArgs;
 use super::contexts;
 use super::failure::Failure;
-use super::values;
+use super::{permissions, values};
 use crate::agent::{AgentSource, Agents};
 use crate::build::{ContextSource, DockerfileSource, PlanRequest, Request, SourceRequest};
 use crate::export::{Destination, OutputKind, OutputSpec};
 use crate::oci::Reference;
-use crate::plan::{Entitlements, NetworkMode, NoCache};
+use crate::plan::{NetworkMode, NoCache};
 use crate::registry::{self, Credentials};
 use crate::solve::{RunSettings, SecretSource};
 use crate::ui;
@@ -174,6 +174,7 @@ pub(super) fn build(
         index: wants_index(&plan)?,
         plan,
         run: run(args, environment)?,
+        devices: permissions::devices(args),
         outputs,
         names,
         root,
@@ -326,19 +327,6 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
             platforms.push(platform);
         }
     }
-    let mut entitlements = Entitlements::default();
-    for text in &args.allow {
-        match text.as_str() {
-            "network.host" => entitlements.network_host = true,
-            "security.insecure" => entitlements.security_insecure = true,
-            other => {
-                let known = "network.host or security.insecure";
-                return Err(Failure::usage(format!(
-                    "unknown entitlement `{other}` for --allow, expected {known}"
-                )));
-            }
-        }
-    }
     Ok(PlanRequest {
         target: args.target.clone(),
         all_stages: false,
@@ -351,7 +339,7 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
             _ => NetworkMode::Default,
         },
         no_cache: no_cache(args)?,
-        entitlements,
+        entitlements: permissions::entitlements(args)?,
     })
 }
 

@@ -93,11 +93,16 @@ impl Reference {
     pub fn familiar(&self) -> String {
         let full = self.to_string();
         let short = full.strip_prefix("docker.io/").unwrap_or(&full);
-        short
+        let short = short
             .strip_prefix("library/")
             .filter(|_| self.registry == DEFAULT_REGISTRY)
-            .unwrap_or(short)
-            .to_owned()
+            .unwrap_or(short);
+        // Without the registry its first part might be taken for one.
+        if short.parse().as_ref() == Ok(self) {
+            short.to_owned()
+        } else {
+            full
+        }
     }
 }
 
@@ -140,13 +145,17 @@ impl FromStr for Reference {
             {
                 (first, rest.to_owned())
             }
-            Some(_) => (DEFAULT_REGISTRY, name.to_owned()),
-            None => (DEFAULT_REGISTRY, format!("library/{name}")),
+            _ => (DEFAULT_REGISTRY, name.to_owned()),
         };
         let registry = if registry == "index.docker.io" {
             DEFAULT_REGISTRY
         } else {
             registry
+        };
+        let path = if registry == DEFAULT_REGISTRY && !path.contains('/') {
+            format!("library/{path}")
+        } else {
+            path
         };
         if path.chars().any(|c| c.is_ascii_uppercase()) {
             return Err(ReferenceError::UpperCase(text.to_owned()));
@@ -231,6 +240,16 @@ mod tests {
                 "busybox:latest",
             ),
             ("user/app", "docker.io/user/app:latest", "user/app:latest"),
+            (
+                "docker.io/busybox",
+                "docker.io/library/busybox:latest",
+                "busybox:latest",
+            ),
+            (
+                "docker.io/a.b/c",
+                "docker.io/a.b/c:latest",
+                "docker.io/a.b/c:latest",
+            ),
             ("localhost/a", "localhost/a:latest", "localhost/a:latest"),
             (
                 "localhost:5000/library/a:1",

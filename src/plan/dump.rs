@@ -73,6 +73,13 @@ fn dump_run(out: &mut String, run: &RunStep) {
     for mount in &run.mounts {
         _ = writeln!(out, "  mount {}", mount_text(mount));
     }
+    for device in &run.devices {
+        let required = if device.required { ", required" } else { "" };
+        _ = writeln!(out, "  device {}{required}", device.name);
+    }
+    if run.insecure {
+        _ = writeln!(out, "  insecure");
+    }
     if let Some((path, content)) = &run.script {
         _ = writeln!(out, "  script {path} {content:?}");
     }

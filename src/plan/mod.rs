@@ -42,8 +42,8 @@ pub use origin::{
 };
 pub use outline::{Outline, OutlineArgument, OutlineNeed, Target, outline, targets};
 pub use step::{
-    BaseId, BaseRequest, CopySource, CopyStep, ImageSource, NetworkMode, RunMount, RunStep,
-    Sharing, StateRef, Step, StepId, StepKind, TreeSource, WorkdirStep,
+    BaseId, BaseRequest, CopySource, CopyStep, DeviceRequest, ImageSource, NetworkMode, RunMount,
+    RunStep, Sharing, StateRef, Step, StepId, StepKind, TreeSource, WorkdirStep,
 };
 
 use crate::dockerfile::ast::Word;
@@ -61,12 +61,6 @@ type Failure = Box<Diagnostic>;
 
 fn fail(code: &'static str, span: Span, message: impl Into<String>) -> Failure {
     Box::new(Diagnostic::error(code, message).at(span, ""))
-}
-
-/// A feature that the language has and this builder does not do yet: said clearly, never done differently.
-fn not_yet(span: Span, feature: &str) -> Failure {
-    let message = format!("{feature} is not supported yet");
-    Box::new(Diagnostic::error("not-supported", message).at(span, ""))
 }
 
 /// Expands a word to one text.

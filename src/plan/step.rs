@@ -115,8 +115,21 @@ pub struct RunStep {
     pub insecure: bool,
     /// Extra file trees, in the order written.
     pub mounts: Vec<RunMount>,
+    /// Devices of the machine.
+    pub devices: Vec<DeviceRequest>,
     /// A script given as a heredoc with `#!`: file name below `/dev/pipes` and content.
     pub script: Option<(String, String)>,
+}
+
+/// A device that a RUN asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceRequest {
+    /// Its name: `vendor.com/class`, which may be followed by `=name` or `=*`. Qualified once the machine was asked.
+    pub name: String,
+    /// Whether its absence is an error.
+    pub required: bool,
+    /// Where it is asked for.
+    pub span: Span,
 }
 
 /// The network of a RUN.

@@ -105,6 +105,9 @@ pub enum SpecProblem {
     /// A mount cannot replace the root.
     #[error("nothing can be mounted on `/`")]
     MountOnRoot,
+    /// A device outside of the folder that is in memory would become part of the layer.
+    #[error("the device `{0}` is not below `/dev`")]
+    DeviceElsewhere(String),
     /// Maps of more than the builder's own user and group are not supported.
     #[error("a user namespace with more than one user and one group is not supported")]
     IdMaps,

@@ -6,6 +6,7 @@
 //! Nothing here knows a Dockerfile, a layer's content or a cache key.
 
 mod cancel;
+mod device;
 mod error;
 pub mod files;
 mod handshake;
@@ -17,12 +18,14 @@ mod spec;
 mod talk;
 
 pub use cancel::Cancel;
+pub use device::{Device, DeviceKind};
 pub use error::{ExecFailure, ExecProblem, Operation, SandboxError, SetupFailure, SpecProblem};
 pub use outcome::{Exit, Resources, RunOutcome};
 pub use parent::NativeRunner;
 pub use spec::{
-    DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, Environment, FileContent, IdMap, IdMaps, LimitedResource,
-    Mount, MountKind, Network, OverlayView, SandboxSpec, Security, Ulimit, UpperDirectories, User,
+    Attributes, DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, Environment, FileContent, IdMap, IdMaps,
+    LimitedResource, Mount, MountKind, Network, OverlayView, SandboxSpec, Security, Ulimit,
+    UpperDirectories, User,
 };
 
 /// Runs one step to its end.

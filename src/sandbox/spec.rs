@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Device;
+
 /// The host name that a step sees unless the build says otherwise; the same for everybody, so that it cannot leak the
 /// machine's name into an image.
 pub const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
@@ -37,6 +39,8 @@ pub struct SandboxSpec {
     pub security: Security,
     /// Mounts of the step, in the order they were declared.
     pub mounts: Vec<Mount>,
+    /// Devices besides those that every step sees; of two with one path the later counts.
+    pub devices: Vec<Device>,
     /// Content of `/etc/hosts`, mounted read-only; `None` leaves the image's.
     pub hosts: Option<Vec<u8>>,
     /// Content of `/etc/resolv.conf`, mounted read-only; `None` leaves the image's.
@@ -65,6 +69,7 @@ impl SandboxSpec {
             network: Network::Host,
             security: Security::Sandbox,
             mounts: Vec::new(),
+            devices: Vec::new(),
             hosts: None,
             resolv_conf: None,
             shm_size: DEFAULT_SHM_SIZE,
@@ -178,6 +183,14 @@ pub enum MountKind {
         /// Whether writes are refused.
         read_only: bool,
     },
+    /// A directory or file of the host as somebody else describes it, with all that is mounted below it.
+    Host {
+        /// The host path.
+        #[serde(with = "path_bytes")]
+        source: PathBuf,
+        /// What it does not allow.
+        attributes: Attributes,
+    },
     /// A stack of layer directories.
     Overlay {
         /// Layer directories, topmost first.
@@ -208,6 +221,40 @@ pub enum MountKind {
         /// Group.
         gid: u32,
     },
+}
+
+/// What a mount does not allow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attributes {
+    /// Writes.
+    pub read_only: bool,
+    /// Set-user-id programs that take effect.
+    pub no_suid: bool,
+    /// Devices.
+    pub no_devices: bool,
+    /// Programs.
+    pub no_execution: bool,
+}
+
+impl Attributes {
+    /// Everything allowed.
+    pub(super) const NONE: Self = Self {
+        read_only: false,
+        no_suid: false,
+        no_devices: false,
+        no_execution: false,
+    };
+    /// Data only: no programs, no devices.
+    pub(super) const DATA: Self = Self {
+        read_only: false,
+        no_suid: true,
+        no_devices: true,
+        no_execution: true,
+    };
+
+    pub(super) const fn with_read_only(self, read_only: bool) -> Self {
+        Self { read_only, ..self }
+    }
 }
 
 /// The two directories that make an overlay writable.

@@ -166,6 +166,9 @@ fn add_run(all: &mut Ingredients, run: &RunStep) {
     for (index, mount) in run.mounts.iter().enumerate() {
         all.add(format!("mount {index}"), mount_text(mount));
     }
+    for (index, device) in run.devices.iter().enumerate() {
+        all.add(format!("device {index}"), &device.name);
+    }
 }
 
 /// The layout of a mount, without what it contains: files are ingredients of their own, caches and secrets are none.
@@ -289,6 +292,7 @@ mod tests {
             network: NetworkMode::Default,
             insecure: false,
             mounts: vec![],
+            devices: vec![],
             script: None,
         }
     }
@@ -319,6 +323,11 @@ mod tests {
             gid: 0,
             read_only: false,
         };
+        let device = |name: &str, required| crate::plan::DeviceRequest {
+            name: name.into(),
+            required,
+            span: Span::default(),
+        };
         type Variant = Box<dyn Fn(&mut RunStep)>;
         let variants: Vec<Variant> = vec![
             Box::new(|_| {}),
@@ -333,6 +342,8 @@ mod tests {
             Box::new(|r| r.insecure = true),
             Box::new(|r| r.script = Some(("/dev/pipes/E".into(), "#!".into()))),
             Box::new(move |r| r.mounts = vec![cache("a")]),
+            Box::new(move |r| r.devices = vec![device("v.com/c=a", true)]),
+            Box::new(move |r| r.devices = vec![device("v.com/c=b", true)]),
         ];
         let mut keys = std::collections::BTreeSet::new();
         for change in &variants {
@@ -344,6 +355,13 @@ mod tests {
         let mut same = run_step();
         same.proxy_env.push(("HTTP_PROXY".into(), "x".into()));
         assert_eq!(key(same), key(run_step()));
+        let [required, optional] = [true, false].map(|required| {
+            key(RunStep {
+                devices: vec![device("v.com/c=a", required)],
+                ..run_step()
+            })
+        });
+        assert_eq!(required, optional);
         let with = |id: &str| {
             key(RunStep {
                 mounts: vec![cache(id)],

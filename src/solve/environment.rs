@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use super::error::StepError;
 use crate::agent::Agents;
+use crate::cdi::Registry;
 use crate::context::{LocalContext, StatIndex};
 use crate::layer::Privileges;
 use crate::oci::BaseImage;
@@ -28,6 +29,8 @@ pub struct Environment<'a> {
     pub bases: Vec<Arc<BaseImage>>,
     /// What every RUN gets.
     pub run: RunSettings,
+    /// What describes the devices that steps ask for.
+    pub devices: Registry,
     /// Says what time it is.
     pub clock: fn() -> SystemTime,
     /// Time of files that the build makes itself, seconds since 1970.

@@ -1,6 +1,7 @@
 //! What stops a step, one variant for each thing that was being done.
 
 use crate::agent::AgentError;
+use crate::cdi::CdiError;
 use crate::context::ContextError;
 use crate::fsio;
 use crate::layer;
@@ -75,6 +76,9 @@ pub enum StepError {
         /// Its name.
         id: String,
     },
+    /// A device that the step cannot be given.
+    #[error(transparent)]
+    Device(#[from] CdiError),
     /// An SSH agent cannot be lent to the step.
     #[error(transparent)]
     Agent(#[from] AgentError),
@@ -162,6 +166,7 @@ impl StepError {
             }
             Self::NeedsRoot
             | Self::Agent(_)
+            | Self::Device(_)
             | Self::Layer(_)
             | Self::Store(_)
             | Self::Disk(_)

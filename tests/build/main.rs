@@ -6,6 +6,7 @@ mod support;
 mod apps;
 mod cache;
 mod cases;
+mod devices;
 mod failures;
 mod interrupts;
 mod outputs;

@@ -1,8 +1,16 @@
-//! `builder context`, and what ignore files that cannot be used say in a build.
+//! `builder context`, what ignore files that cannot be used say in a build, and what reading a context costs.
 
+use std::io::Write as _;
+use std::time::Duration;
+
+use builder::fsio;
 use insta::assert_snapshot;
 
-use crate::support::env::TestEnv;
+use crate::support::process::run;
+use crate::support::{TestEnv, require_capability};
+
+/// After this long a file counts as at rest.
+const SETTLED: Duration = Duration::from_millis(2500);
 
 /// A context with an ignore file that does most of what there is to do.
 fn context() -> TestEnv {
@@ -194,4 +202,78 @@ fn an_ignore_file_that_is_wrong_names_its_line() {
         assert_ne!(built.code, Some(0));
         assert!(built.stderr.contains(message), "{}", built.stderr);
     }
+}
+
+/// What a build of `app` asked the operating system about the files whose name begins with `name`: how many calls opened one,
+/// and how many looked at one.
+fn calls(env: &TestEnv, names: [&str; 2]) -> [(usize, usize); 2] {
+    let trace = env.path("trace");
+    let build = env.command("build", ["--progress", "plain", "app"]);
+    let mut strace = env.tool("strace");
+    let kinds = "trace=open,openat,openat2,stat,lstat,statx,newfstatat";
+    strace.args(["-f", "-qq", "-y", "-e", kinds, "-o"]);
+    strace.arg(&trace).arg(build.get_program());
+    strace.args(build.get_args()).current_dir(env.path(""));
+    run(&mut strace).succeeded();
+    let text = fsio::read_to_string(&trace).unwrap();
+    names.map(|name| {
+        let calls = || text.lines().filter(|line| line.contains(name));
+        let opens = calls().filter(|line| line.contains(" open")).count();
+        (opens, calls().count() - opens)
+    })
+}
+
+#[test]
+fn an_unchanged_context_costs_a_stat_a_file() {
+    require_capability!(Program("strace"));
+    const FILES: usize = 50;
+    let env = TestEnv::new();
+    env.write(
+        "app/Dockerfile",
+        "FROM scratch\nCOPY many /many/\nCOPY one /one/\n",
+    );
+    for number in 0..FILES {
+        env.write(&format!("app/many/file-{number}"), format!("{number:04}"));
+    }
+    let one = env.write("app/one/changing", "old!");
+    let calls = || calls(&env, ["file-", "changing"]);
+    // What has only just changed is read again in any case.
+    std::thread::sleep(SETTLED);
+    let [(opens, _), _] = calls();
+    assert!(
+        opens >= FILES,
+        "{opens} files were opened by the first build"
+    );
+    assert_eq!(calls(), [(0, FILES), (0, 1)], "nothing changed");
+
+    // The same size, and the time of the old content: only the time of the change itself tells.
+    let before = fsio::metadata(&one).unwrap();
+    {
+        let mut file = std::fs::File::options().write(true).open(&one).unwrap();
+        file.write_all(b"new!").unwrap();
+        file.set_modified(before.modified().unwrap()).unwrap();
+    }
+    let [many, (opens, _)] = calls();
+    assert_eq!(many, (0, FILES), "what did not change is not read");
+    assert!(opens > 0, "what changed is read");
+    // It is too young for its times to say that it did not change once more.
+    let [many, (opens, _)] = calls();
+    assert_eq!(many, (0, FILES));
+    assert!(opens > 0, "what may have changed is read");
+}
+
+#[test]
+fn contexts_do_not_share_what_they_know() {
+    require_capability!(Program("strace"));
+    let env = TestEnv::new();
+    env.write("app/Dockerfile", "FROM scratch\nCOPY src /src/\n");
+    env.write("app/src/file-1", "1");
+    let opens = || calls(&env, ["file-1", "-"])[0].0;
+    std::thread::sleep(SETTLED);
+    opens();
+    assert_eq!(opens(), 0);
+    // The same device, inodes and times, below another root.
+    fsio::rename(env.path("app"), env.path("moved")).unwrap();
+    fsio::symlink("moved", env.path("app")).unwrap();
+    assert!(opens() > 0, "another path is another context");
 }

@@ -263,9 +263,9 @@ proptest! {
     #[test]
     fn a_last_line_end_makes_no_difference(text in dockerfile_like()) {
         let text = format!("FROM scratch\n{text}");
-        prop_assume!(!text.ends_with(['\\', '`', '\n', ' ', '\t', '\r']));
+        let text = text.trim_end_matches(['\\', '`', '\n', ' ', '\t', '\r']);
         let trees = |text: &str| parse(&SourceMap::new().add("Dockerfile", text.into()).unwrap()).dockerfile;
-        prop_assert_eq!(trees(&text), trees(&format!("{text}\n")));
+        prop_assert_eq!(trees(text), trees(&format!("{text}\n")));
     }
 
     #[test]

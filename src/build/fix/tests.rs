@@ -5,7 +5,9 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::build::resolve::ImageResolver;
-use crate::build::{ContextSource, DockerfileSource, PlanRequest, ResolveError, SourceRequest};
+use crate::build::{
+    ContextSource, DeviceSettings, DockerfileSource, PlanRequest, ResolveError, SourceRequest,
+};
 use crate::oci::BaseImage;
 use crate::plan::{BaseRequest, Entitlements, NetworkMode, NoCache};
 use crate::solve::{BuildEvent, RunSettings};
@@ -50,6 +52,7 @@ fn request(dockerfile: &Path) -> Request {
             entitlements: Entitlements::default(),
         },
         run: RunSettings::default(),
+        devices: DeviceSettings::default(),
         outputs: Vec::new(),
         names: Vec::new(),
         index: false,

@@ -2,12 +2,13 @@
 
 use super::super::lower::{Lowering, Place};
 use super::super::stage::StageState;
-use super::super::step::{NetworkMode, RunStep, StepKind};
-use super::super::{Failure, fail, not_yet};
+use super::super::step::{DeviceRequest, NetworkMode, RunStep, StepKind};
+use super::super::{Failure, fail};
 use super::mounts;
 use crate::dockerfile::ast::{
     self, Command, Heredoc, Instruction, RunCommand, RunInstruction, SecurityMode,
 };
+use crate::source::Spanned;
 
 /// Where the script of a heredoc with `#!` is seen.
 const SCRIPT_FOLDER: &str = "/dev/pipes/";
@@ -19,9 +20,6 @@ pub(super) fn run(
     run: &RunInstruction,
     place: Place,
 ) -> Result<(), Failure> {
-    if let Some(device) = run.devices.first() {
-        return Err(not_yet(device.span, "RUN --device"));
-    }
     let insecure = run
         .security
         .as_ref()
@@ -61,6 +59,7 @@ pub(super) fn run(
         network,
         insecure,
         mounts,
+        devices: run.devices.iter().map(device).collect(),
         script,
     };
     let text = label(instruction, &run.command);
@@ -68,6 +67,14 @@ pub(super) fn run(
     let created_by = format!("RUN {}{} # buildkit", state.history_args(), argv.join(" "));
     state.record(created_by, Some(step));
     Ok(())
+}
+
+fn device(request: &Spanned<ast::DeviceRequest>) -> DeviceRequest {
+    DeviceRequest {
+        name: request.value.name.clone(),
+        required: request.value.required,
+        span: request.span,
+    }
 }
 
 fn network(lowering: &Lowering<'_>, run: &RunInstruction) -> Result<NetworkMode, Failure> {

@@ -3,12 +3,13 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, makedev, mknodat, symlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, chownat, makedev, mknodat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, UnmountFlags};
+use rustix::process::{Gid, Uid};
 
-use super::super::setup::{Attributes, MountSource, Overlay, SetupOp};
-use super::super::{Operation, SetupFailure};
+use super::super::setup::{MountSource, Overlay, SetupOp};
+use super::super::{Attributes, Device, DeviceKind, Operation, SetupFailure};
 use super::failed;
 use super::stage::{Stage, directories_of, is_directory};
 use super::stubs::{Recorder, Stubs};
@@ -69,7 +70,9 @@ impl Setup {
                 source,
                 attributes,
             } => self.mount(&target, source, attributes),
-            SetupOp::Node { path, major, minor } => self.make_node(&path, major, minor),
+            SetupOp::Node(device) => self.make_node(&device),
+            SetupOp::NodeOfMachine(device) if !machine_has(&device) => Ok(()),
+            SetupOp::NodeOfMachine(device) => self.make_node(&device),
             SetupOp::Link { path, says } => {
                 let (folder, name) = self
                     .open_parent(&path)
@@ -169,27 +172,25 @@ impl Setup {
         clone_with(shown.as_fd(), flags).map_err(failed(Operation::Mount, target))
     }
 
-    fn make_node(&self, path: &str, major: u32, minor: u32) -> Result<()> {
-        let named = || failed(Operation::MakeNode, path);
-        let (folder, name) = self.open_parent(path).map_err(named())?;
-        let mode = Mode::from_raw_mode(0o666);
-        match mknodat(
-            &folder,
-            name,
-            FileType::CharacterDevice,
-            mode,
-            makedev(major, minor),
-        ) {
+    fn make_node(&self, device: &Device) -> Result<()> {
+        let named = || failed(Operation::MakeNode, &*device.path);
+        let (folder, name) = self.open_parent(&device.path).map_err(named())?;
+        let mode = Mode::from_raw_mode(device.mode & 0o7777);
+        let number = makedev(device.major, device.minor);
+        match mknodat(&folder, name, file_type(device.kind), mode, number) {
             // A user namespace may not make devices, but may show the machine's.
             Err(Errno::PERM) => {}
-            result => return result.map_err(named()),
+            result => {
+                let owned = result.and_then(|()| own(folder.as_fd(), name, device));
+                return owned.map_err(named());
+            }
         }
         let borrow = || {
             mknodat(&folder, name, FileType::RegularFile, mode, 0)?;
-            let device = mount::path_descriptor(&Path::new("/dev").join(name))?;
+            let source = mount::path_descriptor(&device.source)?;
             let place = target::open_without_links(folder.as_fd(), name)?;
             mount::attach(
-                mount::clone_of(device.as_fd(), false)?.as_fd(),
+                mount::clone_of(source.as_fd(), false)?.as_fd(),
                 place.as_fd(),
             )
         };
@@ -234,6 +235,37 @@ impl Setup {
         rustix::mount::unmount(".", UnmountFlags::DETACH)?;
         rustix::process::chdir("/")
     }
+}
+
+/// Whether the machine has this very device where it is expected.
+fn machine_has(device: &Device) -> bool {
+    rustix::fs::stat(&device.source).is_ok_and(|found| {
+        FileType::from_raw_mode(found.st_mode) == file_type(device.kind)
+            && found.st_rdev == makedev(device.major, device.minor)
+    })
+}
+
+fn file_type(kind: DeviceKind) -> FileType {
+    match kind {
+        DeviceKind::Character => FileType::CharacterDevice,
+        DeviceKind::Block => FileType::BlockDevice,
+        DeviceKind::Pipe => FileType::Fifo,
+    }
+}
+
+/// Gives a device that was just made to its owner.
+fn own(folder: BorrowedFd<'_>, name: &str, device: &Device) -> rustix::io::Result<()> {
+    if (device.uid, device.gid) == (0, 0) {
+        return Ok(());
+    }
+    let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+    chownat(
+        folder,
+        name,
+        Some(uid),
+        Some(gid),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
 }
 
 /// What `sub_path` is inside `whole`, whatever links in `whole` say.

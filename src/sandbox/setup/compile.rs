@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::super::{
-    FileContent, IdMaps, Mount, MountKind, Network, SandboxSpec, Security, SpecProblem,
+    Attributes, Device, FileContent, IdMaps, Mount, MountKind, Network, SandboxSpec, Security,
+    SpecProblem,
 };
 use super::kernel_paths::{self, Choices, MASKED, READ_ONLY};
-use super::{
-    Attributes, Capabilities, Command, MountSource, Namespaces, Overlay, Program, SetupOp,
-    SingleIds,
-};
+use super::{Capabilities, Command, MountSource, Namespaces, Overlay, Program, SetupOp, SingleIds};
 
 /// Computes what the child does for a spec; `scaffold` is a layer that goes below all others.
 ///
@@ -84,7 +82,8 @@ pub(in crate::sandbox) fn compile(
 /// The keys are the components of the targets: their order puts a directory before what is in it.
 fn mounts_in_order(spec: &SandboxSpec, choices: Choices) -> Result<Vec<Vec<SetupOp>>, SpecProblem> {
     let mut groups = BTreeMap::new();
-    for (target, ops) in kernel_paths::mounts(choices) {
+    let devices = devices_by_path(spec)?;
+    for (target, ops) in kernel_paths::mounts(choices, devices) {
         groups.insert(components(target)?, ops);
     }
     for (target, content) in [
@@ -119,6 +118,24 @@ fn mounts_in_order(spec: &SandboxSpec, choices: Choices) -> Result<Vec<Vec<Setup
     Ok(groups.into_values().collect())
 }
 
+/// The devices that the spec adds, with clean paths: of two with one path the later.
+fn devices_by_path(spec: &SandboxSpec) -> Result<BTreeMap<String, Device>, SpecProblem> {
+    let mut devices = BTreeMap::new();
+    for device in &spec.devices {
+        let names = components(&device.path)?;
+        if names.len() < 2 || names[0] != "dev" {
+            return Err(SpecProblem::DeviceElsewhere(device.path.clone()));
+        }
+        let path = format!("/{}", names.join("/"));
+        let device = Device {
+            path: path.clone(),
+            ..device.clone()
+        };
+        devices.insert(path, device);
+    }
+    Ok(devices)
+}
+
 fn declared(mount: &Mount, target: String, user_namespace: bool) -> SetupOp {
     let (source, attributes) = match &mount.kind {
         MountKind::Bind {
@@ -131,6 +148,13 @@ fn declared(mount: &Mount, target: String, user_namespace: bool) -> SetupOp {
                 sub_path: sub_path.clone(),
             },
             Attributes::NONE.with_read_only(*read_only),
+        ),
+        MountKind::Host { source, attributes } => (
+            MountSource::Bind {
+                source: source.clone(),
+                sub_path: String::new(),
+            },
+            *attributes,
         ),
         MountKind::Overlay {
             lower,
@@ -236,7 +260,8 @@ fn check_strings(spec: &SandboxSpec) -> Result<(), SpecProblem> {
             return Err(SpecProblem::NulByte(name.clone()));
         }
     }
-    let targets = spec.mounts.iter().map(|mount| &mount.target);
+    let devices = spec.devices.iter().map(|device| &device.path);
+    let targets = spec.mounts.iter().map(|mount| &mount.target).chain(devices);
     let strings = spec
         .argv
         .iter()

@@ -1,6 +1,10 @@
 //! The tables of kernel file systems, devices and paths that every sandbox has: what images expect of a container.
 
-use super::{Attributes, MountSource, SetupOp};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::super::{Attributes, Device, DeviceKind};
+use super::{MountSource, SetupOp};
 
 /// Paths that would tell about the machine or reach it.
 pub(super) const MASKED: [&str; 11] = [
@@ -41,22 +45,19 @@ const DEVICES: [(&str, u32, u32); 6] = [
     ("zero", 1, 5),
 ];
 
-const MORE_DEVICES: [(&str, u32, u32); 14] = [
+/// What an insecure step sees besides, where the machine has it.
+const MORE_DEVICES: [(&str, u32, u32); 6] = [
     ("cuse", 10, 203),
     ("fuse", 10, 229),
     ("kmsg", 1, 11),
     ("kvm", 10, 232),
     ("loop-control", 10, 237),
-    ("loop0", 7, 0),
-    ("loop1", 7, 1),
-    ("loop2", 7, 2),
-    ("loop3", 7, 3),
-    ("loop4", 7, 4),
-    ("loop5", 7, 5),
-    ("loop6", 7, 6),
-    ("loop7", 7, 7),
     ("net/tun", 10, 200),
 ];
+
+/// The class of block devices that files are mounted through, and how many of them an insecure step sees.
+const LOOP_CLASS: u32 = 7;
+const LOOP_DEVICES: u32 = 8;
 
 const LINKS: [(&str, &str); 6] = [
     ("core", "/proc/kcore"),
@@ -78,8 +79,12 @@ pub(super) struct Choices {
     pub(super) shm_size: u64,
 }
 
-/// The mounts of kernel file systems, each with what is made inside it.
-pub(super) fn mounts(choices: Choices) -> Vec<(&'static str, Vec<SetupOp>)> {
+/// The mounts of kernel file systems, each with what is made inside it; `devices` are made besides the standard ones or in
+/// their place.
+pub(super) fn mounts(
+    choices: Choices,
+    devices: BTreeMap<String, Device>,
+) -> Vec<(&'static str, Vec<SetupOp>)> {
     let insecure = choices.insecure;
     let shm_size = choices.shm_size.to_string();
     let group = TERMINAL_GROUP.to_string();
@@ -88,10 +93,6 @@ pub(super) fn mounts(choices: Choices) -> Vec<(&'static str, Vec<SetupOp>)> {
         // A namespace of one group does not have this one.
         terminals.push(("gid", &group));
     }
-    let devices = Attributes {
-        no_suid: true,
-        ..Attributes::NONE
-    };
     let terminal = Attributes {
         no_suid: true,
         no_execution: true,
@@ -100,30 +101,9 @@ pub(super) fn mounts(choices: Choices) -> Vec<(&'static str, Vec<SetupOp>)> {
     let data = Attributes::DATA;
     let protected = data.with_read_only(!insecure);
 
-    let mut dev = vec![kernel(
-        "/dev",
-        "tmpfs",
-        &[("mode", "0755"), ("size", "64m")],
-        devices,
-    )];
-    let more: &[_] = if insecure { &MORE_DEVICES } else { &[] };
-    dev.extend(
-        DEVICES
-            .iter()
-            .chain(more)
-            .map(|&(name, major, minor)| SetupOp::Node {
-                path: format!("/dev/{name}"),
-                major,
-                minor,
-            }),
-    );
-    dev.extend(LINKS.iter().map(|&(name, says)| SetupOp::Link {
-        path: format!("/dev/{name}"),
-        says: says.to_owned(),
-    }));
     vec![
         ("/proc", vec![kernel("/proc", "proc", &[], data)]),
-        ("/dev", dev),
+        ("/dev", device_folder(insecure, devices)),
         (
             "/dev/pts",
             vec![kernel("/dev/pts", "devpts", &terminals, terminal)],
@@ -147,6 +127,57 @@ pub(super) fn mounts(choices: Choices) -> Vec<(&'static str, Vec<SetupOp>)> {
             vec![kernel("/sys/fs/cgroup", "cgroup2", &[], protected)],
         ),
     ]
+}
+
+/// `/dev`: memory, with the standard devices and links, and those of this step.
+fn device_folder(insecure: bool, devices: BTreeMap<String, Device>) -> Vec<SetupOp> {
+    let attributes = Attributes {
+        no_suid: true,
+        ..Attributes::NONE
+    };
+    let options = [("mode", "0755"), ("size", "64m")];
+    let character = |&(name, major, minor): &(&str, u32, u32)| {
+        standard(name, DeviceKind::Character, major, minor)
+    };
+    let mut nodes: BTreeMap<String, SetupOp> = BTreeMap::new();
+    for device in DEVICES.iter().map(character) {
+        nodes.insert(device.path.clone(), SetupOp::Node(device));
+    }
+    if insecure {
+        let loops = (0..LOOP_DEVICES).map(|number| {
+            let name = format!("loop{number}");
+            standard(&name, DeviceKind::Block, LOOP_CLASS, number)
+        });
+        for device in MORE_DEVICES.iter().map(character).chain(loops) {
+            nodes.insert(device.path.clone(), SetupOp::NodeOfMachine(device));
+        }
+    }
+    for (path, device) in devices {
+        nodes.insert(path, SetupOp::Node(device));
+    }
+    let links = LINKS.iter().map(|&(name, says)| SetupOp::Link {
+        path: format!("/dev/{name}"),
+        says: says.to_owned(),
+    });
+    let mut ops = vec![kernel("/dev", "tmpfs", &options, attributes)];
+    ops.extend(nodes.into_values());
+    ops.extend(links);
+    ops
+}
+
+/// A device as it is on every machine, for everybody.
+fn standard(name: &str, kind: DeviceKind, major: u32, minor: u32) -> Device {
+    let path = format!("/dev/{name}");
+    Device {
+        source: PathBuf::from(&path),
+        path,
+        kind,
+        major,
+        minor,
+        mode: 0o666,
+        uid: 0,
+        gid: 0,
+    }
 }
 
 fn kernel(target: &str, kind: &str, options: &[(&str, &str)], attributes: Attributes) -> SetupOp {

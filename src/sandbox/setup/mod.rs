@@ -14,7 +14,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::spec::path_bytes;
-use super::{Environment, FileContent, IdMap, OverlayView, Ulimit, UpperDirectories, User};
+use super::{
+    Attributes, Device, Environment, FileContent, IdMap, OverlayView, Ulimit, UpperDirectories,
+    User,
+};
 
 pub(super) use compile::compile;
 pub(super) use kernel_paths::{SCAFFOLD_FILES, SCAFFOLD_FOLDERS};
@@ -89,11 +92,9 @@ pub(super) enum SetupOp {
         attributes: Attributes,
     },
     /// Make a device.
-    Node {
-        path: String,
-        major: u32,
-        minor: u32,
-    },
+    Node(Device),
+    /// Make a device if the machine has it.
+    NodeOfMachine(Device),
     /// Make a symbolic link.
     Link { path: String, says: String },
     /// Hide a path of a kernel file system, if it exists.
@@ -151,36 +152,6 @@ pub(super) enum MountSource {
         kind: String,
         options: Vec<(String, String)>,
     },
-}
-
-/// What a mount does not allow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Attributes {
-    pub(super) read_only: bool,
-    pub(super) no_suid: bool,
-    pub(super) no_devices: bool,
-    pub(super) no_execution: bool,
-}
-
-impl Attributes {
-    /// Everything allowed.
-    const NONE: Self = Self {
-        read_only: false,
-        no_suid: false,
-        no_devices: false,
-        no_execution: false,
-    };
-    /// Data only: no programs, no devices.
-    const DATA: Self = Self {
-        read_only: false,
-        no_suid: true,
-        no_devices: true,
-        no_execution: true,
-    };
-
-    const fn with_read_only(self, read_only: bool) -> Self {
-        Self { read_only, ..self }
-    }
 }
 
 impl fmt::Display for Program {

@@ -2,6 +2,7 @@
 
 mod cache_mount;
 mod copy;
+mod devices;
 mod draft;
 mod mounts;
 mod run;

@@ -4,6 +4,7 @@ use super::super::driver::Reporter;
 use super::super::environment::RunSettings;
 use super::super::error::StepError;
 use super::super::event::BuildEvent;
+use super::devices;
 use super::mounts::{self, Mounts};
 use super::user::Accounts;
 use super::{Inputs, Made, Worker};
@@ -123,6 +124,7 @@ fn spec(
         Security::Sandbox
     };
     spec.mounts.clone_from(&mounts.mounts);
+    devices::add(&mut spec, run, &worker.environment.devices)?;
     if let Some(bundle) = &settings.ca_bundle {
         spec.mounts
             .push(mounts::read_only_file(CA_BUNDLE, bundle.clone()));

@@ -17,9 +17,9 @@ use std::thread;
 use std::time::Duration;
 
 use builder::sandbox::{
-    Cancel, Exit, FileContent, IdMaps, LimitedResource, Mount, MountKind, NativeRunner, Network,
-    OverlayView, RunOutcome, SandboxError, SandboxSpec, Security, StepRunner as _, Ulimit,
-    UpperDirectories, User,
+    Attributes, Cancel, Device, DeviceKind, Exit, FileContent, IdMaps, LimitedResource, Mount,
+    MountKind, NativeRunner, Network, OverlayView, RunOutcome, SandboxError, SandboxSpec, Security,
+    StepRunner as _, Ulimit, UpperDirectories, User,
 };
 
 use crate::support::require_capability;

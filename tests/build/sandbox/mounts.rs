@@ -79,6 +79,35 @@ fn tmpfs_mounts_are_limited_and_forgotten() {
     );
     assert_eq!(step.output(), "tmpfs tmpfs\n1777\n1048576\n");
     assert_eq!(step.changed(), [""; 0]);
+    let step = Step::new("stat -c %a /t; busybox touch /t/x 2>&1 || true").with_mount(
+        "/t",
+        MountKind::Tmpfs {
+            size: None,
+            mode: 0o700,
+            read_only: true,
+        },
+    );
+    assert_eq!(step.output(), "700\ntouch: /t/x: Read-only file system\n");
+}
+
+#[test]
+fn host_mounts_have_their_attributes() {
+    require_capability!(Root, Program("busybox"));
+    let step = Step::new("cat /m/file; grep ' /m ' /proc/mounts | busybox cut -d' ' -f4");
+    let attributes = Attributes {
+        no_suid: true,
+        no_devices: true,
+        no_execution: true,
+        read_only: true,
+    };
+    let source = step.host_directory("host");
+    let output = step
+        .with_mount("/m", MountKind::Host { source, attributes })
+        .output();
+    assert!(
+        output.starts_with("content\nro,nosuid,nodev,noexec"),
+        "{output}"
+    );
 }
 
 #[test]
@@ -241,4 +270,75 @@ fn devices_are_the_standard_ones() {
         "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero 3\n1777\nok\n"
     );
     assert_eq!(step.changed(), [""; 0]);
+}
+
+fn device(path: &str, kind: DeviceKind, number: (u32, u32)) -> Device {
+    Device {
+        path: path.to_owned(),
+        source: "/dev/null".into(),
+        kind,
+        major: number.0,
+        minor: number.1,
+        mode: 0o640,
+        uid: 7,
+        gid: 8,
+    }
+}
+
+#[test]
+fn further_devices_have_their_kind_number_mode_and_owner() {
+    require_capability!(Root, Program("busybox"));
+    let mut step = Step::new(
+        "cd /dev; stat -c '%n %F %t:%T %a %u %g' test0 sub/test1 pipe full; echo x > test0; \
+        busybox head -c 2 zero | wc -c",
+    );
+    step.spec.devices = vec![
+        device("/dev/test0", DeviceKind::Character, (9, 9)),
+        device("/dev//./test0", DeviceKind::Character, (1, 3)),
+        device("/dev/sub/test1", DeviceKind::Block, (7, 0)),
+        device("/dev/pipe", DeviceKind::Pipe, (0, 0)),
+        // In the place of a standard one.
+        device("/dev/full", DeviceKind::Character, (1, 5)),
+    ];
+    assert_eq!(
+        step.output(),
+        "test0 character special file 1:3 640 7 8\nsub/test1 block special file 7:0 640 7 8\n\
+        pipe fifo 0:0 640 7 8\nfull character special file 1:5 640 7 8\n2\n"
+    );
+    assert_eq!(step.changed(), [""; 0]);
+    step.spec.devices = vec![device("/srv/x", DeviceKind::Character, (1, 3))];
+    assert_eq!(
+        step.failure().to_string(),
+        "the specification of the sandbox is wrong: the device `/srv/x` is not below `/dev`"
+    );
+}
+
+#[test]
+fn an_insecure_step_sees_the_machine_writable_and_its_devices() {
+    require_capability!(Root, Program("busybox"));
+    let mut step = Step::new(
+        "cd /dev; for d in cuse fuse kmsg kvm loop-control net/tun loop*[0-9]; do \
+        [ ! -e $d ] || stat -c '%n %F %t:%T' $d; done; \
+        for m in /sys /sys/fs/cgroup /proc; do grep -q \" $m [a-z0-9]* rw,\" /proc/mounts || echo $m; done; \
+        for f in /proc/keys /proc/timer_list /sys/firmware; do ! grep -q \" $f \" /proc/mounts || echo $f; done; \
+        busybox mkdir /sys/fs/cgroup/made && busybox rmdir /sys/fs/cgroup/made; \
+        busybox cat /proc/sys/kernel/printk > /proc/sys/kernel/printk",
+    );
+    step.spec.security = Security::Insecure;
+    let mut expected = String::new();
+    let loops: Vec<_> = (0..8).map(|number| format!("loop{number}")).collect();
+    let names = ["cuse", "fuse", "kmsg", "kvm", "loop-control", "net/tun"];
+    for name in names.into_iter().chain(loops.iter().map(String::as_str)) {
+        if let Ok(found) = fs::metadata(Path::new("/dev").join(name)) {
+            let kind = if found.file_type().is_block_device() {
+                "block"
+            } else {
+                "character"
+            };
+            let number = found.rdev();
+            let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+            expected += &format!("{name} {kind} special file {major:x}:{minor:x}\n");
+        }
+    }
+    assert_eq!(step.output(), expected);
 }

@@ -25,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("fsio", &["sys"]),
     ("agent", &["fsio"]),
+    ("cdi", &["fsio"]),
     ("dockerfile", &["source"]),
     ("context", &["oci", "sys", "fsio"]),
     ("plan", &["source", "oci", "dockerfile"]),
@@ -42,7 +43,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "solve",
         &[
-            "source", "oci", "sys", "fsio", "agent", "context", "plan", "layer", "store",
+            "source", "oci", "sys", "fsio", "agent", "cdi", "context", "plan", "layer", "store",
             "snapshot", "sandbox", "image",
         ],
     ),
@@ -58,6 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "sys",
             "fsio",
             "agent",
+            "cdi",
             "dockerfile",
             "context",
             "plan",
@@ -80,7 +82,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "source", "oci", "fsio", "agent", "context", "plan", "lint", "store", "sandbox",
+            "source", "oci", "fsio", "agent", "cdi", "context", "plan", "lint", "store", "sandbox",
             "registry", "fetch", "solve", "export", "build", "ui",
         ],
     ),

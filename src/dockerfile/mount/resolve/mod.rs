@@ -122,10 +122,12 @@ impl Settings {
             None => Ok(true),
             Some(text) => boolean(text).ok_or_else(|| format!("invalid value for {key}: {text}")),
         };
-        let number = || {
-            text.parse()
-                .map(Some)
-                .map_err(|_| format!("invalid value {text} for {key}"))
+        // A sign is no part of a number here.
+        let number = |radix| {
+            Some(text)
+                .filter(|text| !text.starts_with('+'))
+                .and_then(|text| u32::from_str_radix(text, radix).ok())
+                .ok_or_else(|| format!("invalid value {text} for {key}"))
         };
         match key {
             "type" => self.kind = kind(text)?,
@@ -148,13 +150,9 @@ impl Settings {
             }
             "id" => self.id = some(),
             "sharing" => self.sharing = Some(sharing(text)?),
-            "mode" => {
-                let mode = u32::from_str_radix(text, 8)
-                    .map_err(|_| format!("invalid value {text} for mode"))?;
-                self.mode = Some(mode);
-            }
-            "uid" => self.uid = number()?,
-            "gid" => self.gid = number()?,
+            "mode" => self.mode = Some(number(8)?),
+            "uid" => self.uid = Some(number(10)?),
+            "gid" => self.gid = Some(number(10)?),
             _ => return Err(format!("unexpected key '{key}'")),
         }
         Ok(())
