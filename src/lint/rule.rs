@@ -43,7 +43,10 @@ impl Found {
         Diagnostic::warning(self.rule, message)
     }
 
+    /// Takes a finding in; what was found for one platform is not said again for another.
     pub(super) fn add(&mut self, finding: Diagnostic) {
-        self.diagnostics.push(finding);
+        if !self.diagnostics.contains(&finding) {
+            self.diagnostics.push(finding);
+        }
     }
 }

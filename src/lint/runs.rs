@@ -30,7 +30,11 @@ pub(super) fn runs<'a>(subject: &Subject<'a>) -> Vec<Run<'a>> {
         let InstructionKind::Run(written) = &instruction.kind else {
             continue;
         };
-        if step.platform.os != "windows" {
+        // Of several platforms the first one stands for all.
+        let first = !runs
+            .iter()
+            .any(|run: &Run<'_>| std::ptr::eq(run.instruction, instruction));
+        if first && step.platform.os != "windows" {
             runs.push(Run {
                 id: StepId(index),
                 step,

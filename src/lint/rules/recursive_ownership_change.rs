@@ -185,7 +185,8 @@ fn copies_before<'a>(
     run: &Run<'_>,
     change: &Change,
 ) -> Vec<Copied<'a>> {
-    let before = plan.steps[..run.id.0].iter();
+    let (_, below) = plan.chain(run.step.input);
+    let before = below.into_iter().map(|id| plan.step(id));
     let mut copies = Vec::new();
     for step in before.filter(|step| step.stage == run.step.stage) {
         let StepKind::Copy(copy) = &step.kind else {
