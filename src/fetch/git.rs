@@ -29,9 +29,9 @@ impl Fetcher {
     pub(super) fn git(&self, source: &GitSource) -> Result<FetchedRecord, FetchError> {
         let scratch = self.store.scratch()?;
         let mut environment = self.git_environment.clone();
-        let agent = self
-            .agents
-            .serve(DEFAULT_ID, scratch.path(), Access::PRIVATE)?;
+        let agent =
+            self.agents
+                .serve(DEFAULT_ID, &scratch.path().join("agent"), Access::PRIVATE)?;
         if let Some(agent) = &agent {
             environment.retain(|(name, _)| name != AGENT_VARIABLE);
             environment.push((AGENT_VARIABLE.into(), agent.path().into()));

@@ -8,6 +8,7 @@ mod cache;
 mod cases;
 mod devices;
 mod failures;
+mod git_ssh;
 mod interrupts;
 mod outputs;
 mod platforms;

@@ -109,6 +109,19 @@ fn findings_are_no_failure_if_the_user_says_so() {
 }
 
 #[test]
+fn rules_that_the_reference_does_not_have_fail_only_our_own_command() {
+    let env = place("FROM scratch\nRUN <<EOF\na\nb\nEOF\n");
+    let own = check(&env, &[]).exited(1);
+    assert!(
+        own.stdout.contains("HeredocWithoutErrexit"),
+        "{}",
+        own.stdout
+    );
+    let reference = call(&env, &["--check"]).exited(0);
+    assert_eq!(reference.stdout, "Check complete, no warnings found.\n");
+}
+
+#[test]
 fn a_mistake_is_told_after_the_findings() {
     let env = place("FROM scratch\nCOPY a \\\n\n /a\nCOPI b /b\n");
     insta::assert_snapshot!(said(&check(&env, &[])), @r#"

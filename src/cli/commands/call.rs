@@ -5,6 +5,7 @@ use super::super::settings::Environment;
 use super::super::values::{Call, Method};
 use super::{build, check};
 use crate::build::{self as library, MissingBases, Request, Sources};
+use crate::lint;
 use crate::ui::{self, Console, Mode};
 
 /// Answers a call.
@@ -29,7 +30,10 @@ pub(super) fn run(
             let bases = MissingBases::Refuse;
             let checked = library::check(request, &reader, bases, &mut sources, sink.as_mut());
             drop(sink);
-            let checked = checked.map_err(|error| failed(error, &sources))?;
+            let mut checked = checked.map_err(|error| failed(error, &sources))?;
+            // The same exit code as the reference's: rules that it does not have are for `builder check`.
+            let known = |code| lint::rule(code).is_none_or(|rule| !rule.ours);
+            checked.warnings.retain(|warning| known(warning.code));
             let text = match call.json {
                 true => ui::check_json(&sources.map, &checked),
                 false => ui::check_text(&sources.map, &checked.warnings, checked.error.is_some()),
