@@ -3,7 +3,7 @@
 use super::{GitDaemon, Repository, build, built, text};
 use crate::support::file_server::FileServer;
 use crate::support::progress::Progress;
-use crate::support::{TestEnv, require_capability};
+use crate::support::{TestEnv, process, require_capability};
 
 /// 2020-01-01 and 2021-01-01.
 const FIRST: &str = "1577836800";
@@ -205,6 +205,33 @@ fn logins_reach_the_host_and_nobody_else() {
         "context",
     ];
     build(&env, &own).succeeded();
+}
+
+#[test]
+fn an_agent_is_lent_to_git() {
+    require_capability!(Program("git"));
+    let env = TestEnv::new();
+    Repository::make(&env, "repo");
+    let daemon = GitDaemon::start(&env);
+    // Nobody asks it anything: this transport has no use for it.
+    let socket = env.path("agent");
+    let _agent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let offer = format!("--ssh=default={}", socket.display());
+    add(&env, &daemon.url("repo/.git"));
+    build(&env, &[&offer, "context"]).succeeded();
+    assert_eq!(text(&env, "d/dir/one"), "2\n");
+    let program = env.write(
+        "ssh",
+        "#!/bin/sh\ntest -S \"$SSH_AUTH_SOCK\" && echo \"lent: $SSH_AUTH_SOCK\" >&2\nexit 1\n",
+    );
+    builder::fsio::set_mode(&program, 0o755).unwrap();
+    add(&env, "git@a.example:x");
+    let mut command = env.command("build", [&offer, "context"]);
+    command.env("GIT_SSH_COMMAND", &program);
+    let failed = process::run(&mut command).exited(3);
+    assert!(failed.stderr.contains("lent: "), "{}", failed.stderr);
+    let own = socket.to_str().unwrap();
+    assert!(!failed.stderr.contains(own), "{}", failed.stderr);
 }
 
 #[test]
