@@ -235,7 +235,9 @@ mod tests {
     fn many_are_asked_for_at_once_and_never_too_many() {
         let resolver = Counting::default();
         let platform = Platform::host();
-        let names: Vec<String> = (0..100).map(|number| format!("image-{number}")).collect();
+        let names: Vec<String> = (0..100)
+            .map(|number| format!("image-{number}:latest"))
+            .collect();
         let needs: Vec<_> = names
             .iter()
             .map(|name| {
