@@ -6,7 +6,7 @@ use crate::export::ExportError;
 use crate::fetch::FetchError;
 use crate::fsio;
 use crate::image::LayoutError;
-use crate::plan::BaseRequest;
+use crate::plan::{BaseRequest, BaseSource};
 use crate::registry::RegistryError;
 use crate::solve::{LayerError, SolveError, StepError};
 use crate::source::{Diagnostic, SourceError, Span};
@@ -160,31 +160,10 @@ impl BuildError {
             | Self::NotAFile
             | Self::CheckOptions(_)
             | Self::NoImage(_) => Category::Usage,
-            Self::Base {
-                source: ResolveError::Fetch(error),
-                ..
-            }
-            | Self::ContextSource {
-                source: ResolveError::Fetch(error),
-                ..
-            } => match error {
-                FetchError::Cancelled => Category::Interrupted,
-                error if error.is_authors() => Category::Build,
-                _ => Category::Environment,
-            },
-            Self::Base {
-                source: ResolveError::Registry(error),
-                ..
-            } if error.is_not_found() => Category::Build,
-            Self::Base {
-                source: ResolveError::Layout(_),
-                ..
-            } => Category::Build,
+            Self::Base { source, .. } | Self::ContextSource { source, .. } => source.category(),
             Self::Context(_)
-            | Self::ContextSource { .. }
             | Self::ContextFile(_)
             | Self::StandardInput(_)
-            | Self::Base { .. }
             | Self::Export(_)
             | Self::Store(_)
             | Self::Disk(_) => Category::Environment,
@@ -220,30 +199,17 @@ impl BuildError {
             Self::ReadDockerfile(error) if error.is_not_found() => {
                 vec!["name another file with `-f FILE`".to_owned()]
             }
-            Self::Base {
-                source: ResolveError::Fetch(error),
-                ..
-            }
-            | Self::ContextSource {
-                source: ResolveError::Fetch(error),
-                ..
-            } => error.hint().into_iter().collect(),
-            Self::Base {
-                source: ResolveError::Registry(error),
-                name,
-                ..
-            } => {
-                let mut hints: Vec<String> = error
-                    .hint()
-                    .into_iter()
-                    .map(|hint| hint.to_string())
-                    .collect();
-                hints.extend(similar_image(name));
-                hints.push(format!(
-                    "a stand-in can be given with `--build-context {name}=oci-layout://FOLDER`"
-                ));
+            Self::Base { source, name, .. } => {
+                let mut hints = source.hints();
+                if let ResolveError::Registry(_) = source {
+                    hints.extend(similar_image(name));
+                    hints.push(format!(
+                        "a stand-in can be given with `--build-context {name}=oci-layout://FOLDER`"
+                    ));
+                }
                 hints
             }
+            Self::ContextSource { source, .. } => source.hints(),
             Self::Solve(error) => step_hints(&error.source, &disk),
             Self::Export(ExportError::DockerIndex) => {
                 vec!["build for one platform, or write the images with `-o type=oci`".to_owned()]
@@ -262,6 +228,29 @@ impl BuildError {
             }
             _ => Vec::new(),
         }
+    }
+}
+
+impl ResolveError {
+    fn category(&self) -> Category {
+        match self {
+            Self::Fetch(FetchError::Cancelled) => Category::Interrupted,
+            Self::Fetch(error) if error.is_authors() => Category::Build,
+            Self::Registry(error) if error.is_not_found() => Category::Build,
+            Self::Layout(_) => Category::Build,
+            Self::Fetch(_) | Self::Registry(_) | Self::NoStore | Self::Store(_) => {
+                Category::Environment
+            }
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::Fetch(error) => error.hint(),
+            Self::Registry(error) => error.hint().map(|hint| hint.to_string()),
+            Self::Layout(_) | Self::NoStore | Self::Store(_) => None,
+        };
+        hint.into_iter().collect()
     }
 }
 
@@ -326,8 +315,8 @@ fn similar_image(name: &str) -> Option<String> {
 /// How an image is called in messages.
 pub(super) fn image_name(request: &BaseRequest) -> String {
     match &request.source {
-        crate::plan::ImageSource::Reference(reference) => reference.familiar(),
-        crate::plan::ImageSource::Tree(origin) => origin.name(),
-        crate::plan::ImageSource::Layout { path, .. } => format!("oci-layout://{}", path.display()),
+        BaseSource::Reference(reference) => reference.familiar(),
+        BaseSource::Tree(origin) => origin.name(),
+        BaseSource::Layout { path, .. } => format!("oci-layout://{}", path.display()),
     }
 }

@@ -37,8 +37,8 @@ use crate::layer::Privileges;
 use crate::lint;
 use crate::oci::{Digest, Platform};
 use crate::plan::{
-    self, BaseRequest, ImageSource, NamedContext, Observation, Plan, PlanOptions, PlannedImage,
-    ResolvedBases, RunMount, StepKind, TreeSource,
+    self, BaseSource, NamedContext, Observation, Plan, PlanOptions, PlannedImage, ResolvedBases,
+    RunMount, StepKind, TreeSource,
 };
 use crate::sandbox::{Cancel, StepRunner};
 use crate::solve::{
@@ -251,79 +251,17 @@ pub fn plan_only(
     Ok(platforms::plan_all(request, tools.resolver, parsed, sources, &mut vertices)?.0)
 }
 
-/// All at once; only manifests and configs are fetched.
-fn resolve_all(
-    resolver: &dyn ImageResolver,
-    needs: &[(BaseRequest, crate::source::Span)],
-    resolved: &mut ResolvedBases,
-    vertices: &mut Vertices<'_>,
-) -> Result<(), BuildError> {
-    let several = needs
-        .iter()
-        .any(|(request, _)| request.platform != needs[0].0.platform);
-    let started: Vec<_> = needs
-        .iter()
-        .map(|(request, _)| {
-            let name = error::image_name(request);
-            let platform = match several {
-                true => format!("{} ", request.platform),
-                false => String::new(),
-            };
-            vertices.begin(match request.is_tree() {
-                true => format!("[internal] fetch {name}"),
-                false => format!("[{platform}internal] load metadata for {name}"),
-            })
-        })
-        .collect();
-    let mut found: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = needs
-            .iter()
-            .map(|(request, _)| {
-                scope.spawn(move || {
-                    let started = Instant::now();
-                    (resolver.resolve(request), started.elapsed())
-                })
-            })
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|p| std::panic::resume_unwind(p))
-            })
-            .collect()
-    });
-    let mut failure = None;
-    for (((request, span), id), (result, took)) in needs.iter().zip(started).zip(found.drain(..)) {
-        let name = error::image_name(request);
-        let result = result.map_err(|source| BuildError::Base {
-            name,
-            span: *span,
-            source,
-        });
-        vertices.end(id, &result, took);
-        match result {
-            Ok(image) => {
-                resolved.insert(request.clone(), Arc::new(image));
-            }
-            Err(error) => failure = failure.or(Some(error)),
-        }
-    }
-    failure.map_or(Ok(()), Err)
-}
-
 fn plan_options(request: &Request, opened: &Opened) -> PlanOptions {
     let context = |source: &ContextSource| match source {
         ContextSource::Directory(_) => NamedContext::Directory,
         // Standard input is the main context's alone.
         ContextSource::Scratch | ContextSource::Stdin => NamedContext::Scratch,
-        ContextSource::Tree(origin) => NamedContext::Image(ImageSource::Tree(origin.clone())),
+        ContextSource::Tree(origin) => NamedContext::Image(BaseSource::Tree(origin.clone())),
         ContextSource::Stage(name) => NamedContext::Stage(name.clone()),
         ContextSource::Image(reference) => {
-            NamedContext::Image(ImageSource::Reference(reference.clone()))
+            NamedContext::Image(BaseSource::Reference(reference.clone()))
         }
-        ContextSource::Layout { path, tag, digest } => NamedContext::Image(ImageSource::Layout {
+        ContextSource::Layout { path, tag, digest } => NamedContext::Image(BaseSource::Layout {
             path: path.clone(),
             tag: tag.clone(),
             digest: *digest,

@@ -2,7 +2,7 @@
 
 use super::error::BuildError;
 use super::request::Request;
-use super::resolve::ImageResolver;
+use super::resolve::{ImageResolver, resolve_all};
 use super::source::Opened;
 use super::{Sources, Vertices};
 use crate::dockerfile::Dockerfile;
@@ -23,9 +23,7 @@ pub(super) fn plan_all(
         let planned = round(dockerfile, &options, &resolved, sources);
         let going_on = match planned {
             Ok(Round::Plan(plan)) => return Ok((*plan, resolved)),
-            Ok(Round::Missing(missing)) => {
-                super::resolve_all(resolver, &missing, &mut resolved, vertices)
-            }
+            Ok(Round::Missing(missing)) => resolve_all(resolver, &missing, &mut resolved, vertices),
             Err(error) => Err(error),
         };
         if let Err(error) = going_on {

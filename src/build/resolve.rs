@@ -2,14 +2,21 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use super::error::ResolveError;
+use super::Vertices;
+use super::error::{BuildError, ResolveError, image_name};
 use crate::fetch::Fetcher;
 use crate::image::Layout;
 use crate::oci::{BaseImage, BaseLayer, BlobSource, Config, LayerSource, Reference};
-use crate::plan::{BaseRequest, ImageSource};
+use crate::plan::{BaseRequest, BaseSource, ResolvedBases};
 use crate::registry::Client;
+use crate::source::Span;
 use crate::store::{ImageRecord, Store, StoredImage};
+
+/// As many images and trees are asked for at a time.
+const MOST_AT_ONCE: usize = 16;
 
 /// Finds images.
 pub trait ImageResolver: fmt::Debug + Sync {
@@ -36,14 +43,14 @@ pub struct Resolver {
 impl ImageResolver for Resolver {
     fn resolve(&self, request: &BaseRequest) -> Result<BaseImage, ResolveError> {
         match &request.source {
-            ImageSource::Layout { path, tag, digest } => {
+            BaseSource::Layout { path, tag, digest } => {
                 Ok(Layout::open(path)?.resolve(tag.as_deref(), *digest, &request.platform)?)
             }
-            ImageSource::Tree(origin) => {
+            BaseSource::Tree(origin) => {
                 let fetcher = self.fetcher.as_ref().ok_or(ResolveError::NoStore)?;
                 Ok(fetcher.fetch(origin, &request.platform)?)
             }
-            ImageSource::Reference(reference) => {
+            BaseSource::Reference(reference) => {
                 let wanted = &request.platform;
                 if let Some(image) = self.local(reference, |record| record.select(wanted))? {
                     return Ok(image);
@@ -113,4 +120,139 @@ fn layers(
         })
     };
     image.layers.iter().map(layer).collect()
+}
+
+/// Resolves all that planning asks for, many at once. Of images only manifests and configs are fetched.
+pub(super) fn resolve_all(
+    resolver: &dyn ImageResolver,
+    needs: &[(BaseRequest, Span)],
+    resolved: &mut ResolvedBases,
+    vertices: &mut Vertices<'_>,
+) -> Result<(), BuildError> {
+    let several = needs
+        .iter()
+        .any(|(request, _)| request.platform != needs[0].0.platform);
+    let started: Vec<_> = needs
+        .iter()
+        .map(|(request, _)| {
+            let name = image_name(request);
+            let platform = match several {
+                true => format!("{} ", request.platform),
+                false => String::new(),
+            };
+            vertices.begin(match request.is_tree() {
+                true => format!("[internal] fetch {name}"),
+                false => format!("[{platform}internal] load metadata for {name}"),
+            })
+        })
+        .collect();
+    let answers = ask_all(resolver, needs);
+    let mut failure = None;
+    for (((request, span), id), (result, took)) in needs.iter().zip(started).zip(answers) {
+        let name = image_name(request);
+        let result = result.map_err(|source| BuildError::Base {
+            name,
+            span: *span,
+            source,
+        });
+        vertices.end(id, &result, took);
+        match result {
+            Ok(image) => {
+                resolved.insert(request.clone(), Arc::new(image));
+            }
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// An answer, and how long it took.
+type Answer = (Result<BaseImage, ResolveError>, Duration);
+
+/// The answers in the order of the requests. A file may ask for thousands of things: each may take a thread, a connection and
+/// a program.
+fn ask_all(resolver: &dyn ImageResolver, needs: &[(BaseRequest, Span)]) -> Vec<Answer> {
+    let next = AtomicUsize::new(0);
+    let ask = || {
+        let mut answers = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some((request, _)) = needs.get(index) else {
+                return answers;
+            };
+            let started = Instant::now();
+            answers.push((index, (resolver.resolve(request), started.elapsed())));
+        }
+    };
+    let mut answers = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..needs.len().min(MOST_AT_ONCE))
+            .map(|_| scope.spawn(ask))
+            .collect();
+        let mut answers = Vec::with_capacity(needs.len());
+        for thread in threads {
+            let some = thread.join();
+            answers.extend(some.unwrap_or_else(|p| std::panic::resume_unwind(p)));
+        }
+        answers
+    });
+    answers.sort_by_key(|(index, _)| *index);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::oci::{Digest, Platform};
+
+    /// Counts who asks at the same time.
+    #[derive(Debug, Default)]
+    struct Counting {
+        now: Mutex<(usize, usize)>,
+    }
+
+    impl ImageResolver for Counting {
+        fn resolve(&self, request: &BaseRequest) -> Result<BaseImage, ResolveError> {
+            {
+                let mut now = self.now.lock().unwrap();
+                now.0 += 1;
+                now.1 = now.1.max(now.0);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            self.now.lock().unwrap().0 -= 1;
+            Ok(BaseImage {
+                name: image_name(request),
+                digest: Digest::of(""),
+                config: Config::scratch(&request.platform),
+                layers: Vec::new(),
+                time: None,
+            })
+        }
+    }
+
+    #[test]
+    fn many_are_asked_for_at_once_and_never_too_many() {
+        let resolver = Counting::default();
+        let platform = Platform::host();
+        let names: Vec<String> = (0..100)
+            .map(|number| format!("image-{number}:latest"))
+            .collect();
+        let needs: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let source = BaseSource::Reference(name.parse().unwrap());
+                let request = BaseRequest::new(source, &platform, &platform);
+                (request, Span::new(crate::source::FileId(0), 0..0))
+            })
+            .collect();
+        let answers = ask_all(&resolver, &needs);
+        let answers: Vec<String> = answers
+            .into_iter()
+            .map(|(answer, _)| answer.unwrap().name)
+            .collect();
+        assert_eq!(answers, names);
+        let most = resolver.now.lock().unwrap().1;
+        assert!((2..=MOST_AT_ONCE).contains(&most), "{most} at once");
+    }
 }

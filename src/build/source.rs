@@ -15,13 +15,13 @@ use crate::dockerfile::{self, Dockerfile};
 use crate::fsio;
 use crate::layer;
 use crate::oci::{BaseImage, Platform};
-use crate::plan::{BaseRequest, HttpSource, ImageSource, MainContext, Origin, ResolvedBases};
+use crate::plan::{BaseRequest, BaseSource, HttpSource, MainContext, Origin, ResolvedBases};
 use crate::solve;
 use crate::source::{Diagnostic, SourceFile};
 use crate::store::{Scratch, Store};
 
-/// The most that a Dockerfile from outside a folder may have.
-const LARGEST_DOCKERFILE: u64 = 64 << 20;
+/// The most that a Dockerfile may have: whatever it is, a device without an end or a file from elsewhere, it is held in memory.
+const LARGEST_DOCKERFILE: u64 = 16 << 20;
 /// The most that a Dockerfile at a URL may have.
 const LARGEST_DOWNLOAD: u64 = 2 << 20;
 
@@ -147,13 +147,13 @@ fn context(
         ContextSource::Stdin => return standard_input(request, reader, vertices),
         // A stage stands for a name, and the main context has none.
         ContextSource::Scratch | ContextSource::Stage(_) => return Ok((Context::Empty, None)),
-        ContextSource::Image(reference) => ImageSource::Reference(reference.clone()),
-        ContextSource::Layout { path, tag, digest } => ImageSource::Layout {
+        ContextSource::Image(reference) => BaseSource::Reference(reference.clone()),
+        ContextSource::Layout { path, tag, digest } => BaseSource::Layout {
             path: path.clone(),
             tag: tag.clone(),
             digest: *digest,
         },
-        ContextSource::Tree(origin) => ImageSource::Tree(origin.clone()),
+        ContextSource::Tree(origin) => BaseSource::Tree(origin.clone()),
     };
     let platform = request
         .plan
@@ -182,7 +182,7 @@ fn standard_input(
     let path = spool(reader, &scratch)?;
     let unfit = |source| BuildError::StandardInput(Box::new(source));
     if layer::open_archive(&path).map_err(unfit)?.is_some() {
-        let source = ImageSource::Tree(Origin::Archive(path));
+        let source = BaseSource::Tree(Origin::Archive(path));
         let base = BaseRequest::new(source, &Platform::host(), &Platform::host());
         let name = "from standard input".to_owned();
         let mut image =
@@ -280,8 +280,12 @@ fn local(path: &Path, vertices: &mut Vertices<'_>) -> Result<Text, BuildError> {
         format!("[internal] load build definition from {name}"),
         |_, _| {
             Ok(Text {
-                bytes: fsio::read(path).map_err(BuildError::ReadDockerfile)?,
-                name: name.clone(),
+                bytes: limited(
+                    fsio::open(path).map_err(BuildError::ReadDockerfile)?,
+                    LARGEST_DOCKERFILE,
+                    &name,
+                )?,
+                name,
                 path: Some(path.to_owned()),
             })
         },
@@ -306,7 +310,7 @@ fn in_base(
 }
 
 fn download(reader: &Reader<'_>, source: &HttpSource) -> Result<Text, BuildError> {
-    let origin = ImageSource::Tree(Origin::Http(source.clone()));
+    let origin = BaseSource::Tree(Origin::Http(source.clone()));
     let base = BaseRequest::new(origin, &Platform::host(), &Platform::host());
     let failed = |error| BuildError::ContextSource {
         name: source.url.clone(),

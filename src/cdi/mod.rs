@@ -11,7 +11,7 @@ mod names;
 mod spec;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -57,6 +57,7 @@ impl Registry {
     #[must_use]
     pub fn read(folders: &[PathBuf]) -> Self {
         let mut registry = Self::default();
+        let mut unclear = BTreeSet::new();
         for (weight, folder) in folders.iter().enumerate() {
             let paths = match spec::files(folder) {
                 Ok(paths) => paths,
@@ -67,15 +68,17 @@ impl Registry {
             };
             for path in paths {
                 match spec::read(&path) {
-                    Ok(file) => registry.add(&Arc::new(Spec { path, file }), weight),
+                    Ok(file) => registry.add(&Arc::new(Spec { path, file }), weight, &mut unclear),
                     Err(error) => registry.problems.push(Arc::new(error)),
                 }
             }
         }
+        registry.devices.retain(|name, _| !unclear.contains(name));
         registry
     }
 
-    fn add(&mut self, spec: &Arc<Spec>, weight: usize) {
+    /// Takes in the devices of a spec. Names that several specs of one folder describe become `unclear`.
+    fn add(&mut self, spec: &Arc<Spec>, weight: usize, unclear: &mut BTreeSet<String>) {
         for (index, device) in spec.file.devices.iter().enumerate() {
             let name = format!("{}={}", spec.file.kind, device.name);
             let place = Place {
@@ -83,13 +86,17 @@ impl Registry {
                 index,
                 weight,
             };
-            let before = self.devices.insert(name.clone(), place);
-            if let Some(before) = before.filter(|before| before.weight == weight) {
-                // Which of the two is meant nobody can tell.
-                self.devices.remove(&name);
+            let Some(before) = self.devices.insert(name.clone(), place) else {
+                continue;
+            };
+            if before.weight == weight {
+                // Which of them is meant nobody can tell, unless a folder of more weight says it.
+                unclear.insert(name.clone());
                 let paths = (before.spec.path.clone(), spec.path.clone());
                 self.problems
                     .push(Arc::new(CdiError::Twice { name, paths }));
+            } else {
+                unclear.remove(&name);
             }
         }
     }

@@ -188,9 +188,25 @@ fn later_folders_win_and_two_specs_of_one_folder_do_not() {
     };
     assert_eq!(value(&["a", "b"]), "b");
     assert_eq!(value(&["b", "a"]), "a");
-    let twice = registry(&["a"], &[("a/1.json", &env("1")), ("a/2.json", &env("2"))]);
-    assert_eq!(twice.find("v.com/x").unwrap(), [""; 0]);
-    assert!(twice.problems()[0].to_string().contains("described twice"));
+    let (one, two, three) = (env("1"), env("2"), env("3"));
+    let same = [
+        ("a/1.json", &*one),
+        ("a/2.json", &*two),
+        ("a/3.json", &*three),
+    ];
+    for specs in [&same[..2], &same] {
+        let unclear = registry(&["a"], specs);
+        assert_eq!(unclear.find("v.com/x").unwrap(), [""; 0], "{specs:?}");
+        assert_eq!(unclear.problems().len(), specs.len() - 1);
+        assert!(
+            unclear.problems()[0]
+                .to_string()
+                .contains("described twice")
+        );
+    }
+    let decided = [same[0], same[1], ("b/1.json", &*three)];
+    let decided = registry(&["a", "b"], &decided);
+    assert_eq!(decided.find("v.com/x").unwrap(), ["v.com/x=y"]);
 }
 
 #[test]

@@ -244,10 +244,11 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "NAME=SOURCE")]
     pub(super) build_context: Vec<String>,
 
-    /// Platform of the image, os/arch[/variant] [default: this machine's]
+    /// Platforms of the image, as for `builder build` [default: this machine's]
     #[arg(
         long,
         env = "DOCKER_DEFAULT_PLATFORM",
+        value_delimiter = ',',
         value_name = "PLATFORM",
         hide_env_values = true
     )]

@@ -1,13 +1,12 @@
 //! Archives as trees: entries in order, owned by root, confined to the tree.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use super::http::open_archive;
 use super::tree::Facts;
 use super::{FetchError, Fetcher};
-use crate::fsio::{self, HashingReader};
+use crate::fsio::{self, HashingWriter};
 use crate::layer::{self, ContentSource, Entry, EntryKind, Markers};
 use crate::oci::{Digest, Hasher};
 use crate::store::FetchedRecord;
@@ -16,7 +15,7 @@ impl Fetcher {
     /// An archive on the local disk. It is known by its content, wherever it lies.
     pub(super) fn archive(&self, path: &Path) -> Result<FetchedRecord, FetchError> {
         let name = path.display().to_string();
-        let content = digest_of(path)?;
+        let content = self.digest_of(path)?;
         let mut hasher = Hasher::new("archive");
         hasher.field(content.as_bytes());
         let key = hasher.finish();
@@ -53,10 +52,14 @@ impl Fetcher {
         let scratch = self.store.scratch()?;
         let path = scratch.path().join("plain");
         let mut file = fsio::create(&path)?;
-        std::io::copy(&mut plain, &mut file)
-            .map_err(|source| fsio::Error::new("unpack to", &path, source))?;
+        // What decompresses reads and names no file; what fails then is the archive, not the disk.
+        let broken = |source| {
+            let path = name.into();
+            unfit(layer::Error::ReadContent { path, source })
+        };
+        let on_disk = |source| fsio::Error::new("unpack to", &path, source).into();
+        self.copy(&mut plain, &mut file, &broken, &on_disk)?;
         drop(file);
-        self.stop_if_cancelled()?;
         let read = layer::read_tar(fsio::open(&path)?, Markers::Names, None).map_err(unfit)?;
         let originals: Vec<&Entry> = read
             .toc
@@ -73,6 +76,14 @@ impl Fetcher {
             Ok(reader as Box<dyn Read>)
         };
         self.keep(key, name, &entries, &open, facts)
+    }
+
+    /// Digest of a file on the local disk.
+    fn digest_of(&self, path: &Path) -> Result<Digest, FetchError> {
+        let mut writer = HashingWriter::new(std::io::sink());
+        let failed = |source| fsio::Error::new("read", path, source).into();
+        self.copy(&mut fsio::open(path)?, &mut writer, &failed, &failed)?;
+        Ok(Digest::from_bytes(writer.finish().0))
     }
 }
 
@@ -91,13 +102,4 @@ fn of_root(entry: &Entry) -> Entry {
 
 fn newest(entries: &[Entry]) -> Option<i64> {
     entries.iter().map(|entry| entry.mtime).max()
-}
-
-/// Digest of a file on the local disk.
-fn digest_of(path: &Path) -> Result<Digest, FetchError> {
-    let mut reader: HashingReader<File> = HashingReader::new(fsio::open(path)?);
-    std::io::copy(&mut reader, &mut std::io::sink())
-        .map_err(|source| fsio::Error::new("read", path, source))?;
-    let (digest, _, _) = reader.finish();
-    Ok(Digest::from_bytes(digest))
 }

@@ -18,8 +18,10 @@ use crate::registry::Secret;
 
 /// How often a running program is looked at.
 const POLL: Duration = Duration::from_millis(10);
-/// The most that is kept of what `git` prints.
-const MOST_OUTPUT: u64 = 64 << 20;
+/// The longest answer that is read: names of a hundred thousand branches and tags.
+const MOST_OUTPUT: usize = 16 << 20;
+/// As much is kept of the end of its complaints.
+const MOST_COMPLAINTS: usize = 64 << 10;
 /// Lines of its complaints that are repeated in a message.
 const LINES_SHOWN: usize = 5;
 
@@ -97,17 +99,18 @@ impl Git<'_> {
         let mut child = command.spawn().map_err(GitError::Start)?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         std::thread::scope(|scope| {
-            let stdout = scope.spawn(move || read_all(stdout));
-            let stderr = scope.spawn(move || read_all(stderr));
+            let stdout = scope.spawn(move || read_start(stdout));
+            let stderr = scope.spawn(move || read_end(stderr));
             let status = self.wait(&mut child);
-            let read = |thread: std::thread::ScopedJoinHandle<'_, Vec<u8>>| {
-                thread.join().unwrap_or_default()
+            let (stdout, stderr) = (stdout.join(), stderr.join());
+            let status = status?;
+            let Some(stdout) = stdout.unwrap_or_default() else {
+                return Err(GitError::LongAnswer(self.remote.to_owned()).into());
             };
-            let (stdout, stderr) = (read(stdout), read(stderr));
             Ok(Printed {
-                success: status?.success(),
+                success: status.success(),
                 stdout,
-                stderr: shortened(&stderr),
+                stderr: shortened(&stderr.unwrap_or_default()),
             })
         })
     }
@@ -140,10 +143,11 @@ impl Git<'_> {
                 .any(|(key, _)| key == OsStr::new(name))
         };
         if !has("GIT_SSH_COMMAND") && !has("GIT_SSH") {
-            // Nobody is there to be asked: the first key that a host shows is taken, another one later is refused.
+            // Nobody is there to be asked: the first key that a host shows is taken, another one later is refused. No
+            // connection for others to share stays behind, which would keep our pipe open.
             command.env(
                 "GIT_SSH_COMMAND",
-                "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new",
+                "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ControlMaster=no",
             );
         }
     }
@@ -165,13 +169,33 @@ impl Git<'_> {
     }
 }
 
-fn read_all(source: Option<impl Read>) -> Vec<u8> {
+/// All that is printed, if it is not too long. What cannot be read is not there; the exit status tells whether the call
+/// succeeded.
+fn read_start(source: Option<impl Read>) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(mut source) = source {
-        // What cannot be read is not there; the exit status tells whether the call succeeded.
-        let _read = source.by_ref().take(MOST_OUTPUT).read_to_end(&mut bytes);
+        let limit = MOST_OUTPUT as u64 + 1;
+        let _read = source.by_ref().take(limit).read_to_end(&mut bytes);
         // Nobody who writes more has to wait for a reader.
         let _rest = std::io::copy(&mut source, &mut std::io::sink());
+    }
+    (bytes.len() <= MOST_OUTPUT).then_some(bytes)
+}
+
+/// The end of what is printed.
+fn read_end(source: Option<impl Read>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(mut source) = source {
+        let piece = MOST_COMPLAINTS as u64;
+        while source
+            .by_ref()
+            .take(piece)
+            .read_to_end(&mut bytes)
+            .unwrap_or(0)
+            > 0
+        {
+            bytes.drain(..bytes.len().saturating_sub(MOST_COMPLAINTS));
+        }
     }
     bytes
 }
@@ -179,11 +203,61 @@ fn read_all(source: Option<impl Read>) -> Vec<u8> {
 /// The last lines, without progress and without logins in URLs.
 fn shortened(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
-    let lines: Vec<&str> = text
+    let lines: Vec<String> = text
         .split(['\n', '\r'])
-        .map(str::trim_end)
+        .map(|line| without_logins(line.trim_end()))
         .filter(|line| !line.is_empty())
         .collect();
     let first = lines.len().saturating_sub(LINES_SHOWN);
     lines.get(first..).unwrap_or_default().join("\n")
+}
+
+/// A line with `***` for what stands before the `@` of URLs: a submodule may have a login that we never gave to `git`.
+fn without_logins(line: &str) -> String {
+    let mut parts = line.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shown.push_str("://");
+        let ends = |c: char| matches!(c, '/' | '?' | '#' | '\'' | '"') || c.is_whitespace();
+        let authority = part.split(ends).next().unwrap_or_default();
+        if let Some(at) = authority.rfind('@') {
+            shown.push_str("***");
+            shown.push_str(&part[at..]);
+        } else {
+            shown.push_str(part);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_are_short_and_show_no_login() {
+        for (stderr, shown) in [
+            ("", ""),
+            ("a\rb\n\n", "a\nb"),
+            ("1\n2\n3\n4\n5\n6\n", "2\n3\n4\n5\n6"),
+            ("at https://a.io/x@y", "at https://a.io/x@y"),
+            (
+                "fatal: 'https://me:pa@ss@a.io/x' is not ssh://git@b.io:22 or c@d.io:e",
+                "fatal: 'https://***@a.io/x' is not ssh://***@b.io:22 or c@d.io:e",
+            ),
+        ] {
+            assert_eq!(shortened(stderr.as_bytes()), shown);
+        }
+    }
+
+    #[test]
+    fn no_more_is_kept_than_is_of_use() {
+        let long = vec![b'a'; MOST_OUTPUT];
+        assert_eq!(read_start(Some(long.as_slice())), Some(long.clone()));
+        let longer = long.as_slice().chain(&b"b"[..]);
+        assert_eq!(read_start(Some(longer)), None);
+        let end = read_end(Some(long.as_slice().chain(&b"end"[..])));
+        assert_eq!(end.len(), MOST_COMPLAINTS);
+        assert!(end.ends_with(b"aend"));
+    }
 }

@@ -77,6 +77,12 @@ pub enum GitError {
         /// The last of what it said.
         output: String,
     },
+    /// An answer of a length that no repository needs.
+    #[error("the answer of `{0}` is too long")]
+    LongAnswer(
+        /// The repository, without login.
+        String,
+    ),
     /// No such branch, tag or commit.
     #[error("repository does not contain ref {reference}, output: \"{output}\"")]
     NoRef {
@@ -105,7 +111,10 @@ impl FetchError {
         match self {
             Self::Download(error) => error.is_not_found(),
             Self::Checksum { .. } | Self::NotAnArchive(_) | Self::Unfit { .. } => true,
-            Self::Git(error) => !matches!(error, GitError::Start(_) | GitError::Failed { .. }),
+            Self::Git(error) => !matches!(
+                error,
+                GitError::Start(_) | GitError::Failed { .. } | GitError::LongAnswer(_)
+            ),
             _ => false,
         }
     }

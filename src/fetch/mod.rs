@@ -16,6 +16,7 @@ mod tree;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -29,6 +30,8 @@ use crate::store::{FetchedRecord, Lock, Store};
 
 /// How often a lock that somebody else holds is asked for.
 const LOCK_POLL: Duration = Duration::from_millis(20);
+/// How much is copied at once.
+const BUFFER: usize = 128 << 10;
 
 /// Looks a secret up by its ID.
 pub type Secrets = dyn Fn(&str) -> Option<Secret> + Send + Sync;
@@ -97,6 +100,28 @@ impl Fetcher {
             }
             self.stop_if_cancelled()?;
             std::thread::sleep(LOCK_POLL);
+        }
+    }
+
+    /// Copies all there is; ends soon after the user wants to stop, however much is still to come.
+    fn copy(
+        &self,
+        from: &mut dyn Read,
+        to: &mut dyn Write,
+        reading: &dyn Fn(io::Error) -> FetchError,
+        writing: &dyn Fn(io::Error) -> FetchError,
+    ) -> Result<(), FetchError> {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            self.stop_if_cancelled()?;
+            let count = match from.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(reading(error)),
+            };
+            let piece = buffer.get(..count).unwrap_or_default();
+            to.write_all(piece).map_err(writing)?;
         }
     }
 

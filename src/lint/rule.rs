@@ -1,7 +1,9 @@
 //! What a rule is: how it is called, what it is about, and the function that applies it.
 
+use std::collections::BTreeMap;
+
 use super::subject::Subject;
-use crate::source::Diagnostic;
+use crate::source::{Diagnostic, Span};
 
 /// A build check.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +28,8 @@ pub struct Rule {
 pub(super) struct Found {
     rule: &'static str,
     diagnostics: Vec<Diagnostic>,
+    /// Positions of the diagnostics about each place.
+    at: BTreeMap<Option<Span>, Vec<usize>>,
 }
 
 impl Found {
@@ -33,6 +37,7 @@ impl Found {
         let mut found = Self {
             rule: rule.name,
             diagnostics: Vec::new(),
+            at: BTreeMap::new(),
         };
         (rule.check)(subject, &mut found);
         found.diagnostics
@@ -45,7 +50,12 @@ impl Found {
 
     /// Takes a finding in; what was found for one platform is not said again for another.
     pub(super) fn add(&mut self, finding: Diagnostic) {
-        if !self.diagnostics.contains(&finding) {
+        let known = self.at.entry(finding.span()).or_default();
+        if !known
+            .iter()
+            .any(|&known| self.diagnostics[known] == finding)
+        {
+            known.push(self.diagnostics.len());
             self.diagnostics.push(finding);
         }
     }

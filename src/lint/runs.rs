@@ -1,5 +1,7 @@
 //! The `RUN` instructions that are part of the build: what was written beside what will be run.
 
+use std::collections::BTreeSet;
+
 use super::shell::{self, SimpleCommand};
 use super::subject::Subject;
 use crate::dockerfile::ast::{Command, Instruction, InstructionKind, RunCommand};
@@ -20,6 +22,7 @@ pub(super) struct Run<'a> {
 pub(super) fn runs<'a>(subject: &Subject<'a>) -> Vec<Run<'a>> {
     let steps = subject.plan.map_or(&[][..], |plan| &plan.steps);
     let mut runs = Vec::new();
+    let mut seen = BTreeSet::new();
     for (index, step) in steps.iter().enumerate() {
         let StepKind::Run(run) = &step.kind else {
             continue;
@@ -31,10 +34,7 @@ pub(super) fn runs<'a>(subject: &Subject<'a>) -> Vec<Run<'a>> {
             continue;
         };
         // Of several platforms the first one stands for all.
-        let first = !runs
-            .iter()
-            .any(|run: &Run<'_>| std::ptr::eq(run.instruction, instruction));
-        if first && step.platform.os != "windows" {
+        if step.platform.os != "windows" && seen.insert(instruction.span) {
             runs.push(Run {
                 id: StepId(index),
                 step,

@@ -54,10 +54,13 @@ impl<'a> Subject<'a> {
 
     /// The instruction in a stage that covers a place.
     pub(super) fn instruction_at(&self, place: Span) -> Option<&'a Instruction> {
-        let stages = self.dockerfile.stages.iter();
-        stages
-            .flat_map(|stage| &stage.instructions)
-            .find(|instruction| covers(instruction.span, place))
+        let instructions = &self.stage_around(place)?.instructions;
+        at(instructions, |instruction| instruction.span, place)
+    }
+
+    /// The stage that a place is in or behind.
+    fn stage_around(&self, place: Span) -> Option<&'a Stage> {
+        last_before(&self.dockerfile.stages, |stage| stage.from.span, place)
     }
 
     /// What planning noticed.
@@ -68,19 +71,15 @@ impl<'a> Subject<'a> {
 
     /// The comments above the instruction that covers a place.
     pub(super) fn comments_at(&self, place: Span) -> &'a [Spanned<String>] {
-        let Dockerfile {
-            global_args,
-            stages,
-            ..
-        } = self.dockerfile;
-        let globals = global_args.iter().map(|arg| (arg.span, &arg.comments));
-        let in_stages = stages.iter().flat_map(|stage| {
-            let from = std::iter::once((stage.from.span, &stage.from.comments));
-            from.chain(stage.instructions.iter().map(|i| (i.span, &i.comments)))
-        });
-        let mut all = globals.chain(in_stages);
-        all.find(|(span, _)| covers(*span, place))
-            .map_or(&[], |(_, comments)| comments)
+        let Some(stage) = self.stage_around(place) else {
+            let global = at(&self.dockerfile.global_args, |arg| arg.span, place);
+            return global.map_or(&[], |arg| &arg.comments);
+        };
+        if covers(stage.from.span, place) {
+            return &stage.from.comments;
+        }
+        let instruction = at(&stage.instructions, |instruction| instruction.span, place);
+        instruction.map_or(&[], |instruction| &instruction.comments)
     }
 
     /// Whether the main context leaves a path out; never where its rules take something back in.
@@ -97,6 +96,18 @@ impl<'a> Subject<'a> {
         }
         ignore.excludes(path)
     }
+}
+
+/// The one of some things, sorted by their places, that covers a place.
+fn at<T>(sorted: &[T], span: impl Fn(&T) -> Span, place: Span) -> Option<&T> {
+    last_before(sorted, &span, place).filter(|found| covers(span(found), place))
+}
+
+/// The last of some things, sorted by their places, that begins at a place or before it.
+fn last_before<T>(sorted: &[T], span: impl Fn(&T) -> Span, place: Span) -> Option<&T> {
+    let begins = |thing: &T| (span(thing).file, span(thing).start) <= (place.file, place.start);
+    let count = sorted.partition_point(begins);
+    sorted.get(count.checked_sub(1)?)
 }
 
 fn covers(instruction: Span, place: Span) -> bool {

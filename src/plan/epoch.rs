@@ -3,7 +3,7 @@
 
 use super::lower::Lowering;
 use super::options::{MainContext, NamedContext, context_name};
-use super::step::{BaseRequest, CopySource, ImageSource, StateRef, StepKind, TreeSource};
+use super::step::{BaseRequest, BaseSource, CopySource, StateRef, StepKind, TreeSource};
 use super::{Failure, fail, reach};
 use crate::dockerfile::Dockerfile;
 use crate::dockerfile::ast::{self, InstructionKind, Stage};
@@ -67,8 +67,8 @@ fn of_name(lowering: &mut Lowering<'_>, value: &str) -> Result<Option<i64>, Fail
 /// Only trees have a time: an image's is that of its build.
 fn time_of(lowering: &mut Lowering<'_>, request: &BaseRequest, span: Span) -> Option<i64> {
     match &request.source {
-        ImageSource::Tree(_) => lowering.ask_for(request, span)?.time,
-        ImageSource::Reference(_) | ImageSource::Layout { .. } => None,
+        BaseSource::Tree(_) => lowering.ask_for(request, span)?.time,
+        BaseSource::Reference(_) | BaseSource::Layout { .. } => None,
     }
 }
 

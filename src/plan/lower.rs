@@ -10,7 +10,7 @@ use super::observation::Observation;
 use super::options::{NamedContext, NoCache, PlanOptions, ResolvedBases};
 use super::reach::{self, Named};
 use super::stage::StageState;
-use super::step::{BaseRequest, ImageSource, StateRef, Step, StepId, StepKind};
+use super::step::{BaseRequest, BaseSource, StateRef, Step, StepId, StepKind};
 use super::{Failure, epoch, fail, frontend, instructions};
 use crate::dockerfile::ast::{Instruction, InstructionKind, Stage};
 use crate::dockerfile::{Dockerfile, parse_trigger};
@@ -284,7 +284,7 @@ impl<'a> Lowering<'a> {
                         format!("failed to parse stage name \"{name}\": {error}"),
                     )
                 };
-                ImageSource::Reference(parsed.map_err(bad)?)
+                BaseSource::Reference(parsed.map_err(bad)?)
             }
         };
         let build = &self.options.build_platform;

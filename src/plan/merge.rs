@@ -66,11 +66,7 @@ impl Merged {
             let state = renamed(state, &bases, &steps);
             self.plan.states.entry(stage).or_insert(state);
         }
-        for observation in plan.observations {
-            if !self.plan.observations.contains(&observation) {
-                self.plan.observations.push(observation);
-            }
-        }
+        self.plan.observations.extend(plan.observations);
     }
 
     fn base(&mut self, base: BaseRequest) -> BaseId {

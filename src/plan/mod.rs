@@ -42,7 +42,7 @@ pub use origin::{
 };
 pub use outline::{Outline, OutlineArgument, OutlineNeed, Target, outline, targets};
 pub use step::{
-    BaseId, BaseRequest, CopySource, CopyStep, DeviceRequest, ImageSource, NetworkMode, RunMount,
+    BaseId, BaseRequest, BaseSource, CopySource, CopyStep, DeviceRequest, NetworkMode, RunMount,
     RunStep, Sharing, StateRef, Step, StepId, StepKind, TreeSource, WorkdirStep,
 };
 

@@ -77,9 +77,9 @@ impl Lowering<'_> {
             if state.declares(&name) {
                 continue;
             }
-            let automatic = self.globals.automatic().map(str::to_owned);
-            let known: Vec<String> = state.names().map(str::to_owned).chain(automatic).collect();
-            let similar = similar(&name, known.iter().map(String::as_str));
+            let mut known: Vec<&str> = state.names().collect();
+            known.extend(self.globals.automatic().map(|name| -> &str { name }));
+            let similar = similar(&name, known.into_iter());
             let global = self.globals.get(&name).is_some();
             self.notice(
                 span,
@@ -102,7 +102,11 @@ pub(super) fn similar<'n>(
     if names.clone().any(|name| name == written) {
         return None;
     }
-    let distances = names.map(|name| (strsim::levenshtein(written, name), name));
+    let length = written.chars().count();
+    let distances = names
+        // Cheaper than to compare, and as far away at the least.
+        .filter(|name| name.chars().count().abs_diff(length) <= FURTHEST)
+        .map(|name| (strsim::levenshtein(written, name), name));
     let (distance, name) = distances.min()?;
     (distance <= FURTHEST).then(|| name.to_owned())
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::step::{BaseRequest, ImageSource, NetworkMode};
+use super::step::{BaseRequest, BaseSource, NetworkMode};
 use crate::oci::{BaseImage, Platform, Reference};
 
 /// The wishes of the user that shape the graph.
@@ -62,7 +62,7 @@ pub enum MainContext {
     /// No files at all: only a Dockerfile was given.
     Empty,
     /// An image or tree.
-    Base(ImageSource),
+    Base(BaseSource),
 }
 
 /// What `--build-context NAME=` says.
@@ -73,7 +73,7 @@ pub enum NamedContext {
     /// Nothing at all.
     Scratch,
     /// An image or tree.
-    Image(ImageSource),
+    Image(BaseSource),
     /// Another stage of the same file, by lower-case name: it stands in for an image or a stage.
     Stage(String),
 }

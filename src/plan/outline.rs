@@ -78,7 +78,7 @@ pub struct OutlineNeed {
 /// The stages of a file as targets, in order.
 #[must_use]
 pub fn targets(dockerfile: &Dockerfile) -> Vec<Target> {
-    let last = dockerfile.stages.len() - 1;
+    let count = dockerfile.stages.len();
     let target = |(index, stage): (usize, &crate::dockerfile::ast::Stage)| {
         let from = &stage.from.kind;
         let name = from.name.as_ref().map(|name| name.lower.clone());
@@ -89,7 +89,7 @@ pub fn targets(dockerfile: &Dockerfile) -> Vec<Target> {
             name,
             base: from.image.text.clone(),
             platform: from.platform.as_ref().map(|word| word.text.clone()),
-            default: index == last,
+            default: index + 1 == count,
             span: stage.from.span,
         }
     };
@@ -235,7 +235,7 @@ impl Survey {
         let mut found = StageFound::default();
         for word in std::iter::once(&stage.from.kind.image).chain(&stage.from.kind.platform) {
             for name in global_words(lowering, word)?.1 {
-                self.global(&name, &mut BTreeSet::new(), &mut found.arguments);
+                found.arguments.extend(self.global(&name));
             }
         }
         let line = &lowering.lines[index];
@@ -283,24 +283,22 @@ impl Survey {
         Ok(found)
     }
 
-    /// A global argument that is used, and those that it is made of.
-    fn global(
-        &self,
-        name: &str,
-        visited: &mut BTreeSet<String>,
-        arguments: &mut Vec<OutlineArgument>,
-    ) {
-        if !visited.insert(name.to_owned()) {
-            return;
+    /// A global argument that is used, after those that it is made of. Not by recursion: their chain may be as long as the file.
+    fn global(&self, name: &str) -> Vec<OutlineArgument> {
+        let mut seen = BTreeSet::new();
+        let mut found = Vec::new();
+        let mut open = vec![name];
+        while let Some(name) = open.pop() {
+            // Automatic arguments are declared nowhere and nobody has to give them.
+            if let Some(global) = self.globals.get(name)
+                && seen.insert(name)
+            {
+                found.push(global.argument.clone());
+                open.extend(global.uses.iter().map(String::as_str));
+            }
         }
-        // Automatic arguments are declared nowhere and nobody has to give them.
-        let Some(global) = self.globals.get(name) else {
-            return;
-        };
-        for used in &global.uses {
-            self.global(used, visited, arguments);
-        }
-        arguments.push(global.argument.clone());
+        found.reverse();
+        found
     }
 
     /// The names of an `ARG` inside a stage. One without a value of its own is the global one.
@@ -318,13 +316,11 @@ impl Survey {
                 continue;
             };
             let own = declaration.default.is_some() || lowering.globals.build_arg(&name).is_some();
-            let mut global = Vec::new();
-            self.global(&name, &mut BTreeSet::new(), &mut global);
             if !own && lowering.globals.get(&name).is_some() {
-                arguments.append(&mut global);
+                arguments.extend(self.global(&name));
                 continue;
             }
-            let of_global = || global.pop().and_then(|argument| argument.description);
+            let of_global = || self.globals.get(&name)?.argument.description.clone();
             arguments.push(OutlineArgument {
                 description: description(comments, &name).or_else(of_global),
                 value: state.variable(&name).filter(|_| own),

@@ -26,9 +26,9 @@ pub enum StateRef {
     Step(StepId),
 }
 
-/// Where an image comes from.
+/// Where a base comes from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ImageSource {
+pub enum BaseSource {
     /// A name, looked up in the local store and at its registry.
     Reference(Reference),
     /// An OCI layout on disk.
@@ -48,7 +48,7 @@ pub enum ImageSource {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BaseRequest {
     /// Where it comes from.
-    pub source: ImageSource,
+    pub source: BaseSource,
     /// For which platform; for a tree, which is the same for all, the one that builds.
     pub platform: Platform,
 }
@@ -293,8 +293,8 @@ pub enum CopySource {
 impl BaseRequest {
     /// A request by a stage for `platform`.
     #[must_use]
-    pub fn new(source: ImageSource, platform: &Platform, build_platform: &Platform) -> Self {
-        let is_tree = matches!(source, ImageSource::Tree(_));
+    pub fn new(source: BaseSource, platform: &Platform, build_platform: &Platform) -> Self {
+        let is_tree = matches!(source, BaseSource::Tree(_));
         let platform = if is_tree { build_platform } else { platform };
         Self {
             source,
@@ -305,7 +305,7 @@ impl BaseRequest {
     /// Whether it is for files without a config.
     #[must_use]
     pub fn is_tree(&self) -> bool {
-        matches!(self.source, ImageSource::Tree(_))
+        matches!(self.source, BaseSource::Tree(_))
     }
 }
 

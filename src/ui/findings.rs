@@ -40,25 +40,18 @@ pub fn summary(
     details: bool,
     colours: bool,
 ) -> String {
-    // Built for several platforms, a Dockerfile is still written once.
-    let mut distinct: Vec<&Diagnostic> = Vec::new();
-    for warning in warnings {
-        if !distinct.contains(&warning) {
-            distinct.push(warning);
-        }
-    }
-    if distinct.is_empty() {
+    if warnings.is_empty() {
         return String::new();
     }
-    let s = if distinct.len() == 1 { "" } else { "s" };
+    let s = if warnings.len() == 1 { "" } else { "s" };
     let more = if details {
         ""
     } else {
         " (use --debug to expand)"
     };
-    let head = format!("{} warning{s} found{more}:", distinct.len());
+    let head = format!("{} warning{s} found{more}:", warnings.len());
     let mut out = format!("\n {}\n", paint(colours, Style::Warning, &head));
-    for warning in distinct {
+    for warning in warnings {
         _ = writeln!(out, " - {}", short(sources, warning));
         if !details {
             continue;
@@ -169,14 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_finding_is_listed_once() {
+    fn a_build_ends_with_a_list() {
         let (sources, file) = sources("FROM a\nRUN x \\\n\n y\n");
         let warning = Diagnostic::warning("NoEmptyContinuation", "Empty continuation line")
             .at(file.span(15..16), "")
             .hint("remove it");
-        let twice = [warning.clone(), warning];
+        let warnings = [warning];
         assert_eq!(
-            summary(&sources, &twice, false, false),
+            summary(&sources, &warnings, false, false),
             "\n 1 warning found (use --debug to expand):\n - NoEmptyContinuation: Empty continuation line (line 3)\n"
         );
         let expected = "
@@ -194,7 +187,7 @@ Dockerfile:3
 --------------------
 
 ";
-        assert_eq!(summary(&sources, &twice, true, false), expected);
+        assert_eq!(summary(&sources, &warnings, true, false), expected);
         assert_eq!(summary(&sources, &[], true, false), "");
     }
 }

@@ -588,6 +588,21 @@ fn an_outline_lists_what_a_target_takes() {
 }
 
 #[test]
+fn arguments_may_be_made_of_each_other_without_end() {
+    use std::fmt::Write as _;
+    let mut text = "ARG A0=x\n".to_owned();
+    for number in 1..20_000 {
+        writeln!(text, "ARG A{number}=$A{}", number - 1).unwrap();
+    }
+    let env = place(&format!("{text}FROM $A19999\n"));
+    let outline = call(&env, &["--call=outline,format=json"]).succeeded();
+    let outline: Value = serde_json::from_str(&outline.stdout).unwrap();
+    let arguments = outline["args"].as_array().unwrap();
+    assert_eq!(arguments.len(), 20_000);
+    assert_eq!(arguments[19_999]["value"], "x");
+}
+
+#[test]
 fn targets_are_listed_with_what_the_comments_say() {
     let env = place(DESCRIBED);
     insta::assert_snapshot!(said(&call(&env, &["--call=targets"])), @r#"

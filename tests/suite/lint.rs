@@ -21,8 +21,8 @@ use builder::dockerfile::{self, Dockerfile};
 use builder::lint::{self, Findings, RULES, Subject};
 use builder::oci::{BaseImage, Config, Digest, Platform};
 use builder::plan::{
-    BaseRequest, Entitlements, ImageSource, Lowered, MainContext, NetworkMode, NoCache,
-    Observation, Plan, PlanOptions, ResolvedBases, lower, observe,
+    BaseRequest, BaseSource, Entitlements, Lowered, MainContext, NetworkMode, NoCache, Observation,
+    Plan, PlanOptions, ResolvedBases, lower, observe,
 };
 use builder::source::{Diagnostic, SourceMap, Style, render};
 use proptest::prelude::*;
@@ -133,7 +133,7 @@ fn plan(
 
 /// Every image is for this platform, whatever was asked for.
 fn image(request: &BaseRequest) -> BaseImage {
-    let ImageSource::Reference(reference) = &request.source else {
+    let BaseSource::Reference(reference) = &request.source else {
         panic!("{request:?}")
     };
     let mut config = Config::scratch(&Platform::new("linux", "amd64", ""));

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use builder::dockerfile;
 use builder::oci::{BaseImage, Config, Digest, Platform};
 use builder::plan::{
-    GitSource, ImageSource, Lowered, MainContext, NamedContext, Origin, PlanOptions, ResolvedBases,
+    BaseSource, GitSource, Lowered, MainContext, NamedContext, Origin, PlanOptions, ResolvedBases,
     context_name, dump, lower,
 };
 use builder::source::{Diagnostic, SourceMap, Style, render};
@@ -63,7 +63,7 @@ fn options(case: &Path) -> PlanOptions {
             }
             "git-context" => {
                 let source = GitSource::parse(value).unwrap();
-                options.context = MainContext::Base(ImageSource::Tree(Origin::Git(source)));
+                options.context = MainContext::Base(BaseSource::Tree(Origin::Git(source)));
             }
             "no-context" => options.context = MainContext::Empty,
             other => panic!("{}: unknown option `{other}`", case.display()),

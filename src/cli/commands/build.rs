@@ -97,7 +97,7 @@ pub(super) fn screen(mode: Mode, colours: bool) -> Screen {
 }
 
 /// The first signal asks the build to stop and clean up; the second one does not wait for it.
-async fn watch_signals(cancel: Cancel) {
+pub(super) async fn watch_signals(cancel: Cancel) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (
         signal(SignalKind::interrupt()),

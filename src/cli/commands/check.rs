@@ -72,7 +72,10 @@ pub(super) fn resolver(
     runtime: &tokio::runtime::Runtime,
     environment: &Environment,
 ) -> Result<Resolver, Failure> {
+    let cancel = Cancel::new();
     let store = if request.source.needs_store() {
+        // What is fetched leaves folders and processes behind if nobody ends it.
+        runtime.spawn(super::build::watch_signals(cancel.clone()));
         Some(super::open_store(&request.root)?)
     } else {
         let store = Store::open_existing(&request.root).unwrap_or_else(|error| {
@@ -83,7 +86,6 @@ pub(super) fn resolver(
         store.map(Arc::new)
     };
     let client = Client::new(request.registry.clone(), runtime.handle().clone());
-    let cancel = Cancel::new();
     Ok(super::resolver(
         store.as_ref(),
         &client,

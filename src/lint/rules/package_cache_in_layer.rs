@@ -1,5 +1,7 @@
 //! `PackageCacheInLayer`: what a package manager downloads for itself does not stay in the image.
 
+use std::collections::BTreeSet;
+
 use crate::lint::rule::{Found, Rule};
 use crate::lint::runs::{Run, runs};
 use crate::lint::shell::SimpleCommand;
@@ -77,7 +79,7 @@ fn check(subject: &Subject<'_>, found: &mut Found) {
         return;
     };
     let images = plan.images.iter();
-    let layers: Vec<_> = images.flat_map(|image| plan.chain(image.state).1).collect();
+    let layers: BTreeSet<_> = images.flat_map(|image| plan.chain(image.state).1).collect();
     for run in runs(subject) {
         if !layers.contains(&run.id) {
             continue;

@@ -4,7 +4,7 @@ use super::super::lower::{Lowering, Place};
 use super::super::origin::{GitError, GitSource, HttpSource, Origin, is_git, is_http};
 use super::super::stage::StageState;
 use super::super::step::{
-    BaseRequest, CopySource, CopyStep, ImageSource, StateRef, StepKind, TreeSource,
+    BaseRequest, BaseSource, CopySource, CopyStep, StateRef, StepKind, TreeSource,
 };
 use super::super::{Failure, FileMode, expand_failure, fail, paths};
 use super::{expand, tree};
@@ -113,7 +113,7 @@ fn remote(
     };
     let shown = origin.name();
     let build = &lowering.options.build_platform;
-    let request = BaseRequest::new(ImageSource::Tree(origin), build, build);
+    let request = BaseRequest::new(BaseSource::Tree(origin), build, build);
     let state = lowering.base_image_state(&request, word.span);
     let from = TreeSource::State(state);
     Ok(Some((CopySource::Remote { from, file }, shown)))

@@ -126,6 +126,7 @@ fn what_cannot_be_meant_is_refused() {
     env.write("context/Dockerfile", "FROM scratch\n");
     env.write("text", "no archive");
     server.put("/large", vec![b'#'; (2 << 20) + 1]);
+    env.write("large", vec![b'#'; (16 << 20) + 1]);
     for (arguments, code, message) in [
         (
             vec!["-f", "-", "-"],
@@ -152,6 +153,11 @@ fn what_cannot_be_meant_is_refused() {
             vec!["-f", &server.url("/large"), "context"],
             1,
             "is larger than 2097152 bytes",
+        ),
+        (
+            vec!["-f", "large", "context"],
+            1,
+            "the Dockerfile `large` is larger than 16777216 bytes",
         ),
         (vec![&server.url("/none")], 1, "invalid response status 404"),
         (vec!["https://a.io/x.git?x=1"], 2, "unexpected query \"x\""),
