@@ -6,6 +6,7 @@ mod support;
 mod apps;
 mod cache;
 mod cases;
+mod contexts;
 mod devices;
 mod failures;
 mod git_ssh;
