@@ -3,11 +3,11 @@
 //! ```text
 //! Dockerfile ─dockerfile─▶ AST ─plan─▶ instruction graph ─solve─▶ layers + config ─image─▶ manifest ─export─▶ out
 //!                                ▲                        ▲ │ ▲
-//!                  base configs ─┘       context, sandbox ┘ │ └ store (blobs, layers, step records)
-//!                  (registry, layout, store)      snapshot ─┘
+//!                         bases ─┘       context, sandbox ┘ │ └ store (blobs, layers, step records)
+//!     (registry, layout, store, fetch)            snapshot ─┘
 //! ```
 //!
-//! Data flows one way; nothing downstream calls upstream. Planning and resolving alternate until no image is unknown.
+//! Data flows one way; nothing downstream calls upstream. Planning and resolving alternate until no base is unknown.
 //! `docs/architecture.md` has all of this at length.
 //!
 //! # Map
@@ -52,10 +52,11 @@
 //! # Files on disk
 //!
 //! Below the root (`--root`, `/var/lib/builder`, `$XDG_DATA_HOME/builder`), in `v1/`: `blobs/`, `layers/`, `steps/`, `aliases/`,
-//! `places/`, `images/`, `contexts/`, `mounts/`, `scaffold/`, `locks/`, `tmp/`; `store/paths.rs` says what each is, and
-//! `docs/store-layout.md` what holds of it. Read besides: the Dockerfile, contexts and their ignore files, OCI layouts, secrets, SSH keys, device specs,
-//! logins in `~/.docker/config.json` and `$XDG_RUNTIME_DIR/containers/auth.json`, certificates in `/etc/{docker,containers}/certs.d`,
-//! `/etc/resolv.conf`, and what `--ca-certs` names. Written besides: what `-o` and `--iidfile` name.
+//! `places/`, `images/`, `contexts/`, `fetched/`, `mounts/`, `scaffold/`, `locks/`, `tmp/`; `store/paths.rs` says what each is, and
+//! `docs/store-layout.md` what holds of it. Read besides: the Dockerfile, contexts and their ignore files, archives, OCI layouts, secrets, SSH keys,
+//! device specs, logins in `~/.docker/config.json` and `$XDG_RUNTIME_DIR/containers/auth.json`, certificates in `/etc/{docker,containers}/certs.d`,
+//! `/etc/resolv.conf`, and what `--ca-certs` names. Written besides: what `-o` and `--iidfile` name, and the
+//! Dockerfile that `check --fix` edits.
 
 #![cfg_attr(
     test,
