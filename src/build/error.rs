@@ -1,5 +1,7 @@
 //! Why a build failed, and whose fault it is.
 
+use std::path::PathBuf;
+
 use crate::context::{ContextError, IgnoreError};
 use crate::dockerfile::directive::CheckOptionsError;
 use crate::export::ExportError;
@@ -31,6 +33,14 @@ pub enum BuildError {
     /// The Dockerfile cannot be read.
     #[error("failed to read dockerfile: {0}")]
     ReadDockerfile(#[source] fsio::Error),
+    /// The context that is no folder has no Dockerfile.
+    #[error("failed to read dockerfile: `{}` is not in the context `{context}`", path.display())]
+    NoDockerfile {
+        /// What was looked for.
+        path: PathBuf,
+        /// As it may be shown.
+        context: String,
+    },
     /// The Dockerfile is no text.
     #[error("failed to read dockerfile: {0}")]
     Text(#[from] SourceError),
@@ -46,6 +56,14 @@ pub enum BuildError {
     /// The context cannot be used.
     #[error(transparent)]
     Context(#[from] ContextError),
+    /// A named context cannot be used.
+    #[error("build context `{name}`: {source}")]
+    NamedContext {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: Box<BuildError>,
+    },
     /// The ignore file cannot be used.
     #[error(transparent)]
     Ignore(#[from] IgnoreError),
@@ -90,6 +108,9 @@ pub enum BuildError {
     /// A step failed.
     #[error("failed to solve: {0}")]
     Solve(#[from] SolveError),
+    /// The user wanted to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// An output could not be written.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -137,13 +158,16 @@ impl BuildError {
     #[must_use]
     pub fn category(&self) -> Category {
         match self {
-            Self::Solve(SolveError {
+            Self::NamedContext { source, .. } => source.category(),
+            Self::Interrupted
+            | Self::Solve(SolveError {
                 source: StepError::Cancelled,
                 ..
             }) => Category::Interrupted,
             Self::Solve(error) if error.source.is_environment() => Category::Environment,
             Self::ReadDockerfile(error) if error.is_permission() => Category::Environment,
             Self::ReadDockerfile(_)
+            | Self::NoDockerfile { .. }
             | Self::LargeDockerfile { .. }
             | Self::Text(_)
             | Self::Dockerfile(_)
@@ -172,6 +196,19 @@ impl BuildError {
                 error if error.is_authors() => Category::Build,
                 _ => Category::Environment,
             },
+            Self::Base {
+                source: ResolveError::Registry(error),
+                ..
+            }
+            | Self::ContextSource {
+                source: ResolveError::Registry(error),
+                ..
+            }
+            | Self::Export(ExportError::Registry(error))
+                if error.is_stopped() =>
+            {
+                Category::Interrupted
+            }
             Self::Base {
                 source: ResolveError::Registry(error),
                 ..
@@ -220,6 +257,10 @@ impl BuildError {
             Self::ReadDockerfile(error) if error.is_not_found() => {
                 vec!["name another file with `-f FILE`".to_owned()]
             }
+            Self::NoDockerfile { .. } => vec![
+                "`-f FILE` is a file in this context; `-f /PATH`, `-f URL` and `-f -` are not"
+                    .to_owned(),
+            ],
             Self::Base {
                 source: ResolveError::Fetch(error),
                 ..

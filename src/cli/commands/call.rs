@@ -21,15 +21,15 @@ pub(super) fn run(
     let failed = |error: library::BuildError, sources: &Sources| {
         Failure::build(&error, sources, &[], colours)
     };
-    let runtime = super::runtime()?;
-    let resolver = check::resolver(request, &runtime, environment)?;
-    let reader = check::reader(&resolver);
+    let network = super::Network::start()?.interruptible();
+    let resolver = check::resolver(request, &network, environment)?;
+    let reader = check::reader(&resolver, network.cancel());
     let text = match call.method {
         Method::Check => {
             let bases = MissingBases::Refuse;
             let checked = library::check(request, &reader, bases, &mut sources, sink.as_mut());
             drop(sink);
-            let checked = checked.map_err(|error| failed(error, &sources))?;
+            let checked = network.outcome(checked, |error| failed(error, &sources))?;
             let text = match call.json {
                 true => ui::check_json(&sources.map, &checked),
                 false => ui::check_text(&sources.map, &checked.warnings, checked.error.is_some()),
@@ -38,16 +38,16 @@ pub(super) fn run(
             return check::verdict(&checked, &sources, call.ignore_status, colours);
         }
         Method::Outline => {
-            let outline = library::outline(request, &reader, &mut sources, sink.as_mut())
-                .map_err(|error| failed(error, &sources))?;
+            let outline = library::outline(request, &reader, &mut sources, sink.as_mut());
+            let outline = network.outcome(outline, |error| failed(error, &sources))?;
             match call.json {
                 true => ui::outline_json(&sources.map, &outline),
                 false => ui::outline_text(&outline),
             }
         }
         Method::Targets => {
-            let targets = library::targets(request, &reader, &mut sources, sink.as_mut())
-                .map_err(|error| failed(error, &sources))?;
+            let targets = library::targets(request, &reader, &mut sources, sink.as_mut());
+            let targets = network.outcome(targets, |error| failed(error, &sources))?;
             match call.json {
                 true => ui::targets_json(&sources.map, &targets),
                 false => ui::targets_text(&targets),
