@@ -1,5 +1,7 @@
 //! Why a build failed, and whose fault it is.
 
+use std::path::PathBuf;
+
 use crate::context::{ContextError, IgnoreError};
 use crate::dockerfile::directive::CheckOptionsError;
 use crate::export::ExportError;
@@ -31,6 +33,14 @@ pub enum BuildError {
     /// The Dockerfile cannot be read.
     #[error("failed to read dockerfile: {0}")]
     ReadDockerfile(#[source] fsio::Error),
+    /// The context that is no folder has no Dockerfile.
+    #[error("failed to read dockerfile: `{}` is not in the context `{context}`", path.display())]
+    NoDockerfile {
+        /// What was looked for.
+        path: PathBuf,
+        /// As it may be shown.
+        context: String,
+    },
     /// The Dockerfile is no text.
     #[error("failed to read dockerfile: {0}")]
     Text(#[from] SourceError),
@@ -46,6 +56,14 @@ pub enum BuildError {
     /// The context cannot be used.
     #[error(transparent)]
     Context(#[from] ContextError),
+    /// A named context cannot be used.
+    #[error("build context `{name}`: {source}")]
+    NamedContext {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: Box<BuildError>,
+    },
     /// The ignore file cannot be used.
     #[error(transparent)]
     Ignore(#[from] IgnoreError),
@@ -90,6 +108,9 @@ pub enum BuildError {
     /// A step failed.
     #[error("failed to solve: {0}")]
     Solve(#[from] SolveError),
+    /// The user wanted to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// An output could not be written.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -137,13 +158,16 @@ impl BuildError {
     #[must_use]
     pub fn category(&self) -> Category {
         match self {
-            Self::Solve(SolveError {
+            Self::NamedContext { source, .. } => source.category(),
+            Self::Interrupted
+            | Self::Solve(SolveError {
                 source: StepError::Cancelled,
                 ..
             }) => Category::Interrupted,
             Self::Solve(error) if error.source.is_environment() => Category::Environment,
             Self::ReadDockerfile(error) if error.is_permission() => Category::Environment,
             Self::ReadDockerfile(_)
+            | Self::NoDockerfile { .. }
             | Self::LargeDockerfile { .. }
             | Self::Text(_)
             | Self::Dockerfile(_)
@@ -161,6 +185,9 @@ impl BuildError {
             | Self::CheckOptions(_)
             | Self::NoImage(_) => Category::Usage,
             Self::Base { source, .. } | Self::ContextSource { source, .. } => source.category(),
+            Self::Export(ExportError::Registry(error)) if error.is_stopped() => {
+                Category::Interrupted
+            }
             Self::Context(_)
             | Self::ContextFile(_)
             | Self::StandardInput(_)
@@ -199,6 +226,10 @@ impl BuildError {
             Self::ReadDockerfile(error) if error.is_not_found() => {
                 vec!["name another file with `-f FILE`".to_owned()]
             }
+            Self::NoDockerfile { .. } => vec![
+                "`-f FILE` is a file in this context; `-f /PATH`, `-f URL` and `-f -` are not"
+                    .to_owned(),
+            ],
             Self::Base { source, name, .. } => {
                 let mut hints = source.hints();
                 if let ResolveError::Registry(_) = source {
@@ -235,6 +266,7 @@ impl ResolveError {
     fn category(&self) -> Category {
         match self {
             Self::Fetch(FetchError::Cancelled) => Category::Interrupted,
+            Self::Registry(error) if error.is_stopped() => Category::Interrupted,
             Self::Fetch(error) if error.is_authors() => Category::Build,
             Self::Registry(error) if error.is_not_found() => Category::Build,
             Self::Layout(_) => Category::Build,

@@ -74,6 +74,7 @@ impl Tools<'_> {
             resolver: self.resolver,
             store: Some(&self.store),
             stdin: self.stdin,
+            cancel: self.cancel.clone(),
         }
     }
 }
@@ -141,6 +142,7 @@ impl<'s> Vertices<'s> {
                 outcome: Outcome::Done,
                 millis,
             },
+            Err(error) if error.category() == Category::Interrupted => BuildEvent::Cancelled { id },
             Err(error) => BuildEvent::Failed {
                 id,
                 message: fsio::with_causes(error),
@@ -317,7 +319,12 @@ fn environment<'a>(
         if let ContextSource::Directory(path) = source
             && named.contains(name)
         {
-            named_contexts.insert(name.clone(), open(path, None, &tools.store)?);
+            let opened = open(path, None, &tools.store);
+            let opened = opened.map_err(|source| BuildError::NamedContext {
+                name: name.clone(),
+                source: Box::new(source),
+            })?;
+            named_contexts.insert(name.clone(), opened);
         }
     }
     let target = request.plan.target.clone().unwrap_or_default();

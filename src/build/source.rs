@@ -5,7 +5,8 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use super::error::{self, BuildError};
 use super::request::{ContextSource, DockerfileSource, Request};
@@ -16,6 +17,7 @@ use crate::fsio;
 use crate::layer;
 use crate::oci::{BaseImage, Platform};
 use crate::plan::{BaseRequest, BaseSource, HttpSource, MainContext, Origin, ResolvedBases};
+use crate::sandbox::Cancel;
 use crate::solve;
 use crate::source::{Diagnostic, SourceFile};
 use crate::store::{Scratch, Store};
@@ -24,9 +26,11 @@ use crate::store::{Scratch, Store};
 const LARGEST_DOCKERFILE: u64 = 16 << 20;
 /// The most that a Dockerfile at a URL may have.
 const LARGEST_DOWNLOAD: u64 = 2 << 20;
+/// How often somebody who waits for standard input looks whether the user wants to stop.
+const STOP_POLL: Duration = Duration::from_millis(20);
 
 /// What contexts and Dockerfiles are read with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Reader<'a> {
     /// Finds and fetches what is not on this machine.
     pub resolver: &'a dyn ImageResolver,
@@ -34,6 +38,8 @@ pub struct Reader<'a> {
     pub store: Option<&'a Arc<Store>>,
     /// Standard input.
     pub stdin: fn() -> Box<dyn Read + Send>,
+    /// The user's wish to stop.
+    pub cancel: Cancel,
 }
 
 /// Context and Dockerfile, found and not yet looked into.
@@ -219,9 +225,30 @@ fn store<'r>(reader: &Reader<'r>) -> Result<&'r Store, BuildError> {
 fn spool(reader: &Reader<'_>, scratch: &Scratch) -> Result<PathBuf, BuildError> {
     let path = scratch.path().join("stdin");
     let mut file = fsio::create(&path)?;
-    std::io::copy(&mut (reader.stdin)(), &mut file)
-        .map_err(|source| fsio::Error::new("copy standard input to", &path, source))?;
+    let mut input = (reader.stdin)();
+    let copied = apart(reader, move || std::io::copy(&mut input, &mut file))?;
+    copied.map_err(|source| fsio::Error::new("copy standard input to", &path, source))?;
     Ok(path)
+}
+
+/// Reads on a thread of its own: one that waits for standard input cannot be woken, only be left alone.
+fn apart<T: Send + 'static>(
+    reader: &Reader<'_>,
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, BuildError> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || sender.send(read()));
+    loop {
+        match receiver.recv_timeout(STOP_POLL) {
+            Ok(read) => return Ok(read),
+            // The other end goes away without an answer only if it panicked.
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(BuildError::Interrupted),
+            Err(mpsc::RecvTimeoutError::Timeout) if reader.cancel.is_cancelled() => {
+                return Err(BuildError::Interrupted);
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+    }
 }
 
 /// The Dockerfile, from wherever it is asked for.
@@ -234,8 +261,10 @@ fn read(
     let label = |name: &str| format!("[internal] load build definition from {name}");
     match (&request.source.dockerfile, context) {
         (Some(DockerfileSource::Stdin), _) => vertices.work(label("-"), |_, _| {
+            let input = (reader.stdin)();
+            let read = move || limited(input, LARGEST_DOCKERFILE, "standard input");
             Ok(Text {
-                bytes: limited((reader.stdin)(), LARGEST_DOCKERFILE, "standard input")?,
+                bytes: apart(reader, read)??,
                 name: "Dockerfile".to_owned(),
                 path: None,
             })
@@ -245,7 +274,7 @@ fn read(
         }
         (Some(DockerfileSource::Path(path)), Context::Base(_, image)) if !path.is_absolute() => {
             vertices.work(label(&path.display().to_string()), |_, _| {
-                in_base(reader, image, path)?.ok_or_else(|| missing(path))
+                in_base(reader, image, path)?.ok_or_else(|| missing_in(image, path))
             })
         }
         (None, Context::Base(_, image)) => vertices.work(label("Dockerfile"), |_, _| {
@@ -253,7 +282,7 @@ fn read(
             let found = names
                 .iter()
                 .find_map(|name| in_base(reader, image, Path::new(name)).transpose());
-            found.unwrap_or_else(|| Err(missing(Path::new("Dockerfile"))))
+            found.unwrap_or_else(|| Err(missing_in(image, Path::new("Dockerfile"))))
         }),
         (Some(DockerfileSource::Path(path)), _) => local(path, vertices),
         (None, Context::Folder(folder)) => local(&usual(folder), vertices),
@@ -330,6 +359,13 @@ fn download(reader: &Reader<'_>, source: &HttpSource) -> Result<Text, BuildError
 fn missing(path: &Path) -> BuildError {
     let none = std::io::Error::from(rustix::io::Errno::NOENT);
     BuildError::ReadDockerfile(fsio::Error::new("open", path, none))
+}
+
+fn missing_in(image: &BaseImage, path: &Path) -> BuildError {
+    BuildError::NoDockerfile {
+        path: path.to_owned(),
+        context: image.name.clone(),
+    }
 }
 
 /// All of a text that should not be large.

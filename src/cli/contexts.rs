@@ -1,5 +1,6 @@
 //! What a context or Dockerfile is, by the text that names it: folder, tarball, URL, repository, image, standard input.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use crate::build::{ContextSource, DockerfileSource};
@@ -19,10 +20,10 @@ pub(super) fn main_context(path: &Path) -> Result<ContextSource, String> {
         return Ok(local(path));
     }
     if text.starts_with("github.com/") {
-        return git(&format!("https://{text}"));
+        return git(&format!("https://{text}")).map_err(unprepared);
     }
     if is_http(text) && !is_git(text) {
-        let source = HttpSource::parse(text).map_err(|error| error.to_string())?;
+        let source = HttpSource::parse(text).map_err(unprepared)?;
         return Ok(ContextSource::Tree(Origin::Http(HttpSource {
             // A file that is no archive is the Dockerfile.
             file_name: "Dockerfile".to_owned(),
@@ -30,15 +31,11 @@ pub(super) fn main_context(path: &Path) -> Result<ContextSource, String> {
             ..source
         })));
     }
-    elsewhere(text).unwrap_or_else(|| {
-        if text.contains("://") {
-            Err(format!(
-                "unable to prepare context: unsupported context `{text}`"
-            ))
-        } else {
-            Ok(ContextSource::Directory(path.to_owned()))
-        }
-    })
+    match elsewhere(text) {
+        Some(source) => source.map_err(unprepared),
+        None if text.contains("://") => Err(unprepared(format!("unsupported context `{text}`"))),
+        None => Ok(ContextSource::Directory(path.to_owned())),
+    }
 }
 
 /// Reads a value of `--file`.
@@ -81,6 +78,19 @@ pub(super) fn named(text: &str) -> Result<(String, ContextSource), String> {
         }
     };
     Ok((context_name(name), source))
+}
+
+/// `BUILDKIT_CONTEXT_KEEP_GIT_DIR`: `.git` is part of the main context if that is a repository.
+pub(super) fn keep_git_dir(context: &mut ContextSource) -> Result<(), String> {
+    match context {
+        ContextSource::Tree(Origin::Git(source)) => source.keep_git_dir(true).map_err(unprepared),
+        _ => Ok(()),
+    }
+}
+
+/// What is wrong with the main context.
+fn unprepared(why: impl Display) -> String {
+    format!("unable to prepare context: {why}")
 }
 
 /// A folder, or a file that has to be an archive.
@@ -209,6 +219,34 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let archive = ContextSource::Tree(Origin::Archive(file.path().to_owned()));
         assert_eq!(main_context(file.path()), Ok(archive));
-        assert!(main_context(Path::new("ftp://a.io/x")).is_err());
+        for (text, message) in [
+            ("ftp://a.io/x", "unsupported context `ftp://a.io/x`"),
+            ("git://a.io/x?y=1", "unexpected query \"y\""),
+            (
+                "http://a.io:x/",
+                "invalid URL `http://...`: invalid port number",
+            ),
+            (
+                "docker-image://A",
+                "invalid reference format: repository name must be lowercase: `A`",
+            ),
+        ] {
+            let message = format!("unable to prepare context: {message}");
+            assert_eq!(main_context(Path::new(text)), Err(message));
+        }
+    }
+
+    #[test]
+    fn the_folder_of_git_is_kept_in_repositories() {
+        let keep = |text: &str| {
+            let mut context = main_context(Path::new(text)).unwrap();
+            keep_git_dir(&mut context).map(|()| context)
+        };
+        let ContextSource::Tree(Origin::Git(git)) = keep("git://a.io/x").unwrap() else {
+            panic!("a repository is one");
+        };
+        assert_eq!(git.keep_git_dir, Some(true));
+        assert_eq!(keep("-"), Ok(ContextSource::Stdin));
+        assert!(keep("git://a.io/x?keep-git-dir=0").is_err());
     }
 }

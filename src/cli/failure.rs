@@ -68,6 +68,17 @@ impl Failure {
         failure.hint("please report it with the lines above and the Dockerfile")
     }
 
+    /// The user wanted to stop.
+    pub(super) fn interrupted() -> Self {
+        Self {
+            code: INTERRUPTED,
+            text: Text::Plain {
+                error: "interrupted".to_owned(),
+                hints: Vec::new(),
+            },
+        }
+    }
+
     /// A check found something, which has been printed.
     pub(super) fn findings() -> Self {
         Self {

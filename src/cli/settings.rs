@@ -169,9 +169,13 @@ pub(super) fn build(
     let names = names(&args.tag)?;
     let outputs = outputs(&args.output, args.push, &names)?;
     let plan = plan(args, environment)?;
+    let mut source = source(args)?;
+    if switch(&plan, "BUILDKIT_CONTEXT_KEEP_GIT_DIR")? {
+        contexts::keep_git_dir(&mut source.context).map_err(Failure::usage)?;
+    }
     Ok(Request {
-        source: source(args)?,
-        index: wants_index(&plan)?,
+        source,
+        index: switch(&plan, "BUILDKIT_MULTI_PLATFORM")?,
         plan,
         run: run(args, environment)?,
         devices: permissions::devices(args),
@@ -356,9 +360,8 @@ fn no_cache(args: &BuildArgs) -> Result<NoCache, Failure> {
     }
 }
 
-/// `BUILDKIT_MULTI_PLATFORM`: an index even over one image.
-fn wants_index(plan: &PlanRequest) -> Result<bool, Failure> {
-    let name = "BUILDKIT_MULTI_PLATFORM";
+/// A build argument that turns something on.
+fn switch(plan: &PlanRequest, name: &str) -> Result<bool, Failure> {
     match plan.build_args.get(name).map(String::as_str) {
         None | Some("" | "0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
         Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),

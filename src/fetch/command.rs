@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{FetchError, GitError};
 use crate::registry::Secret;
+use crate::sys::process;
 
 /// How often a running program is looked at.
 const POLL: Duration = Duration::from_millis(10);
@@ -95,6 +96,7 @@ impl Git<'_> {
             .stderr(Stdio::piped())
             // Helpers that it starts are stopped with it.
             .process_group(0);
+        process::dies_with_us(&mut command);
         self.configure(&mut command);
         let mut child = command.spawn().map_err(GitError::Start)?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());

@@ -88,8 +88,10 @@ pub enum GitError {
     NoRef {
         /// As written.
         reference: String,
-        /// What `git` said.
+        /// What `git` said, in short.
         output: String,
+        /// A name there is that may have been meant.
+        similar: Option<String>,
     },
     /// Another commit than demanded.
     #[error("expected checksum to match {expected}, got {found}")]
@@ -127,10 +129,19 @@ impl FetchError {
             Self::Git(GitError::Start(_)) => {
                 Some("install `git`: it is needed for Git contexts and ADD of repositories".to_owned())
             }
+            Self::Git(GitError::NoRef { similar: Some(similar), .. }) => Some(format!("did you mean `{similar}`?")),
+            Self::Git(GitError::NoRef { reference, .. }) if is_short_commit(reference) => Some(
+                "a commit is named by its whole hash; `?checksum=` checks a branch or tag against the first digits of one".to_owned(),
+            ),
             Self::Git(GitError::Failed { .. }) => Some(
                 "for a private repository give `--secret id=GIT_AUTH_TOKEN,env=VAR`, or an SSH agent".to_owned(),
             ),
             _ => None,
         }
     }
+}
+
+/// Whether a name looks like the first digits of a commit.
+fn is_short_commit(name: &str) -> bool {
+    (7..40).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

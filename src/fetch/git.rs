@@ -121,25 +121,24 @@ fn look_up(git: &Git<'_>, folder: &Path, source: &GitSource) -> Result<Found, Fe
     }
     // `--` would not be enough: the repository must not be taken for an option by helpers either, and it is none by grammar.
     let output = git.must(folder, &["ls-remote", "--", &source.remote])?;
-    let missing = || GitError::NoRef {
-        reference: match &source.revision {
-            None => "HEAD".to_owned(),
+    let remote = Remote::parse(&output);
+    let missing = || {
+        let reference = match &source.revision {
+            None => "HEAD",
             Some(
                 Revision::Any(name)
                 | Revision::Branch(name)
                 | Revision::Tag(name)
                 | Revision::Commit(name),
-            ) => name.clone(),
-        },
-        output: String::from_utf8_lossy(&output)
-            .lines()
-            .take(3)
-            .collect::<Vec<_>>()
-            .join("\n"),
+            ) => name,
+        };
+        GitError::NoRef {
+            reference: reference.to_owned(),
+            output: remote.shown(),
+            similar: remote.similar(reference),
+        }
     };
-    Ok(Remote::parse(&output)
-        .find(source.revision.as_ref())
-        .ok_or_else(missing)?)
+    Ok(remote.find(source.revision.as_ref()).ok_or_else(missing)?)
 }
 
 /// The commit, or its annotated tag, is the one that was demanded.
@@ -199,6 +198,7 @@ fn check_out(
         return Err(GitError::NoRef {
             reference: wanted.to_owned(),
             output: printed.stderr,
+            similar: None,
         }
         .into());
     }

@@ -2,6 +2,9 @@
 
 use crate::plan::Revision;
 
+/// Names that a message repeats.
+const SHOWN: usize = 8;
+
 /// A name of a remote repository and what it points to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Remote {
@@ -47,6 +50,28 @@ impl Remote {
             commit: peeled.unwrap_or(hash).clone(),
             tag: peeled.map(|_| hash.clone()),
         })
+    }
+
+    /// The first names there are, for a message.
+    pub(super) fn shown(&self) -> String {
+        let names: Vec<&str> = self.refs.iter().map(|(name, _)| name.as_str()).collect();
+        let more = if names.len() > SHOWN { ", ..." } else { "" };
+        let first = names.get(..SHOWN).unwrap_or(&names);
+        first.join(", ") + more
+    }
+
+    /// The branch or tag whose name is closest to one that is not there.
+    pub(super) fn similar(&self, wanted: &str) -> Option<String> {
+        let names = self.refs.iter().filter_map(|(name, _)| {
+            let name = name.strip_prefix("refs/")?;
+            name.strip_prefix("heads/")
+                .or_else(|| name.strip_prefix("tags/"))
+        });
+        let close = names
+            .map(|name| (strsim::damerau_levenshtein(name, wanted), name))
+            .min()?;
+        let most = (wanted.len() / 3).clamp(1, 3);
+        (close.0 <= most && close.0 > 0).then(|| close.1.to_owned())
     }
 
     /// What a revision means; a branch goes before a tag of the same name.
@@ -116,6 +141,20 @@ mod tests {
             let found = remote().find(revision.as_ref());
             assert_eq!(found.map(|f| f.commit), commit.map(hash), "{revision:?}");
         }
+    }
+
+    #[test]
+    fn what_is_not_there_has_neighbours() {
+        for (wanted, similar) in [
+            ("mian", Some("main")),
+            ("v2", Some("v1")),
+            ("bot", Some("both")),
+            ("release", None),
+        ] {
+            assert_eq!(remote().similar(wanted).as_deref(), similar, "{wanted}");
+        }
+        let shown = "HEAD, refs/heads/main, refs/heads/both, refs/tags/both, refs/tags/v1, refs/tags/v1^{}, refs/pull/3/head";
+        assert_eq!(remote().shown(), shown);
     }
 
     #[test]

@@ -67,10 +67,12 @@ impl Fetcher {
     /// It is not there, is not what it should be, or cannot be had now.
     pub fn fetch(&self, origin: &Origin, platform: &Platform) -> Result<BaseImage, FetchError> {
         let record = match origin {
-            Origin::Http(source) => self.http(source)?,
-            Origin::Git(source) => self.git(source)?,
-            Origin::Archive(path) => self.archive(path)?,
+            Origin::Http(source) => self.http(source),
+            Origin::Git(source) => self.git(source),
+            Origin::Archive(path) => self.archive(path),
         };
+        // Whatever a request to stop broke off, it is the request that counts.
+        let record = record.or_else(|error| self.stop_if_cancelled().and(Err(error)))?;
         Ok(BaseImage {
             name: origin.name(),
             digest: record.diff_id,

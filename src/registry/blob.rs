@@ -6,9 +6,9 @@ use std::sync::Arc;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 use sha2::{Digest as _, Sha256};
-use tokio::runtime::Handle;
 
 use super::RegistryError;
+use super::network::Network;
 use super::settings::Patience;
 use super::transport::{
     Answer, ContentError, Endpoint, Failure, Outgoing, Request, SafeUrl, Scopes, Target, Transport,
@@ -225,18 +225,18 @@ pub(super) struct BlobReader {
     pull: Pull,
     /// `registry/repository`, for messages.
     repository: String,
-    runtime: Handle,
+    network: Network,
     piece: Vec<u8>,
     /// How much of the piece has been read.
     read: usize,
 }
 
 impl BlobReader {
-    pub(super) fn new(pull: Pull, repository: String, runtime: Handle) -> Self {
+    pub(super) fn new(pull: Pull, repository: String, network: Network) -> Self {
         Self {
             pull,
             repository,
-            runtime,
+            network,
             piece: Vec::new(),
             read: 0,
         }
@@ -259,7 +259,7 @@ impl Read for BlobReader {
             return Ok(0);
         }
         if self.read == self.piece.len() {
-            let next = self.runtime.block_on(self.pull.piece());
+            let next = self.network.wait(self.pull.piece()).and_then(|piece| piece);
             self.read = 0;
             self.piece = next
                 .map_err(|failure| self.error(failure))?

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 
+use super::network::{Network, Stop};
 use super::repository::{ManifestName, Repository};
 use super::transport::{Endpoint, Failure, Transport};
 use super::{Fetched, PushRequest, RegistryError, Resolved, Settings, push, resolve};
@@ -15,7 +16,7 @@ use crate::oci::{Digest, Platform, Reference};
 pub struct Client {
     transport: Arc<Transport>,
     endpoints: Arc<Mutex<BTreeMap<EndpointKey, Arc<Endpoint>>>>,
-    runtime: Handle,
+    network: Network,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,8 +33,18 @@ impl Client {
         Self {
             transport: Arc::new(Transport::new(settings)),
             endpoints: Arc::default(),
-            runtime,
+            network: Network {
+                runtime,
+                stop: Stop::new(),
+            },
         }
+    }
+
+    /// The same client, which gives up what it waits for when `stop` is requested.
+    #[must_use]
+    pub fn stopped_by(mut self, stop: Stop) -> Self {
+        self.network.stop = stop;
+        self
     }
 
     /// Finds the image that a reference means for a platform; its manifest and config are fetched and verified, its layers
@@ -47,8 +58,9 @@ impl Client {
         platform: &Platform,
     ) -> Result<Resolved, RegistryError> {
         let repository = self.repository(reference);
-        self.runtime
-            .block_on(resolve::resolve(&repository, reference, platform))
+        self.network
+            .wait(resolve::resolve(&repository, reference, platform))
+            .map_err(|failure| not_resolved(reference, failure))?
     }
 
     /// The digest a reference leads to now, which is that of the index if there is one. A pinned reference is its own
@@ -61,8 +73,9 @@ impl Client {
             return Ok(digest);
         }
         let (repository, name) = (self.repository(reference), ManifestName::of(reference));
-        self.runtime
-            .block_on(repository.digest_of(&name))
+        self.network
+            .wait(repository.digest_of(&name))
+            .and_then(|found| found)
             .map_err(|failure| not_resolved(reference, failure))
     }
 
@@ -72,8 +85,9 @@ impl Client {
     /// No such reference, no access, no answer, or other bytes than the digest promises.
     pub fn manifest(&self, reference: &Reference) -> Result<Fetched, RegistryError> {
         let (repository, name) = (self.repository(reference), ManifestName::of(reference));
-        self.runtime
-            .block_on(repository.manifest(&name))
+        self.network
+            .wait(repository.manifest(&name))
+            .and_then(|found| found)
             .map_err(|failure| not_resolved(reference, failure))
     }
 
@@ -93,7 +107,7 @@ impl Client {
             reference.repository(),
             keys.into_iter().map(|key| self.endpoint(key)).collect(),
             Arc::clone(&self.transport),
-            self.runtime.clone(),
+            self.network.clone(),
         )
     }
 
@@ -103,16 +117,24 @@ impl Client {
     /// No access, no answer, a refusal, or content that cannot be read.
     pub fn push(&self, request: &PushRequest) -> Result<Digest, RegistryError> {
         let endpoint = |registry: &str| self.endpoint(EndpointKey::Registry(registry.to_owned()));
-        self.runtime
-            .block_on(push::push(&self.transport, &endpoint, request))
+        self.network
+            .wait(push::push(&self.transport, &endpoint, request))
+            .map_err(|failure| RegistryError::PushManifest {
+                reference: request
+                    .references
+                    .first()
+                    .map(Reference::familiar)
+                    .unwrap_or_default(),
+                failure: Box::new(failure),
+            })?
     }
 
     pub(super) fn transport(&self) -> &Transport {
         &self.transport
     }
 
-    pub(super) fn runtime(&self) -> &Handle {
-        &self.runtime
+    pub(super) fn network(&self) -> &Network {
+        &self.network
     }
 
     /// The one endpoint of a name, so that what it told us is remembered.

@@ -5,16 +5,15 @@
 
 use std::io::{self, Read};
 
-use reqwest::header::{
-    AUTHORIZATION, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
-};
-use reqwest::{Method, StatusCode, Url};
-use tokio::runtime::Handle;
-
+use super::network::Network;
 use super::transport::{
     Answer, Failure, Introduction, Outgoing, SafeUrl, Secret, Transport, retry,
 };
 use super::{Client, RegistryError};
+use reqwest::header::{
+    AUTHORIZATION, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+};
+use reqwest::{Method, StatusCode, Url};
 
 /// A file to be downloaded.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +48,7 @@ pub enum Downloaded {
 #[derive(Debug)]
 pub struct Body {
     answer: Answer,
-    runtime: Handle,
+    network: Network,
     piece: Vec<u8>,
     at: usize,
 }
@@ -57,7 +56,11 @@ pub struct Body {
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.piece.len() {
-            match self.runtime.block_on(self.answer.piece()) {
+            match self
+                .network
+                .wait(self.answer.piece())
+                .and_then(|piece| piece)
+            {
                 Ok(Some(piece)) => (self.piece, self.at) = (piece, 0),
                 Ok(None) => return Ok(0),
                 Err(failure) => return Err(io::Error::other(failure)),
@@ -87,10 +90,11 @@ impl Client {
         let headers = headers(download).map_err(|failure| failed(shown.clone(), failure))?;
         let transport = self.transport();
         let patience = transport.settings.patience;
-        let answer = self.runtime().block_on(retry(&patience, async || {
-            ask(transport, &url, &headers, download.authorization.as_ref()).await
+        let login = download.authorization.as_ref();
+        let answer = self.network().wait(retry(&patience, async || {
+            ask(transport, &url, &headers, login).await
         }));
-        let answer = match answer {
+        let answer = match answer.and_then(|answer| answer) {
             Ok(answer) => answer,
             Err(Failure::Status { status, .. }) => {
                 return Err(RegistryError::DownloadStatus {
@@ -109,7 +113,7 @@ impl Client {
                     last_modified: text(LAST_MODIFIED.as_str()),
                     body: Box::new(Body {
                         answer,
-                        runtime: self.runtime().clone(),
+                        network: self.network().clone(),
                         piece: Vec::new(),
                         at: 0,
                     }),

@@ -114,6 +114,12 @@ impl RegistryError {
             )
     }
 
+    /// Whether it was the user who wanted to wait no longer.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.failure(), Some(Failure::Stopped))
+    }
+
     /// One line on what the user can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

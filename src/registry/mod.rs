@@ -7,7 +7,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `client` | the façade |
+//! | `client`, `network` | the façade; waiting, and an end to waiting |
 //! | `endpoint`, `transport/` | hosts, schemes, authentication, retries, redirects, errors of requests |
 //! | `credentials` | who we are: Docker's `config.json`, credential helpers |
 //! | `repository`, `resolve`, `blob` | reading: manifests, images, blobs |
@@ -20,6 +20,7 @@ mod content;
 mod credentials;
 mod download;
 mod error;
+mod network;
 mod push;
 mod repository;
 mod resolve;
@@ -31,6 +32,7 @@ pub use client::Client;
 pub use credentials::{Credentials, CredentialsError};
 pub use download::{Body, Download, Downloaded};
 pub use error::RegistryError;
+pub use network::Stop;
 pub use push::{OpenBlob, Progress, PushBlob, PushEvent, PushManifest, PushRequest};
 pub use repository::Repository;
 pub use resolve::{Fetched, Resolved};

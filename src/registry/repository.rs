@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
-use tokio::runtime::Handle;
 
 use super::blob::{BlobReader, Pull};
+use super::network::Network;
 use super::resolve::Fetched;
 use super::settings::Patience;
 use super::transport::{
@@ -36,7 +36,7 @@ pub struct Repository {
     /// The mirrors in order, then the registry itself.
     endpoints: Vec<Arc<Endpoint>>,
     transport: Arc<Transport>,
-    runtime: Handle,
+    network: Network,
 }
 
 impl Repository {
@@ -45,14 +45,14 @@ impl Repository {
         name: &str,
         endpoints: Vec<Arc<Endpoint>>,
         transport: Arc<Transport>,
-        runtime: Handle,
+        network: Network,
     ) -> Self {
         Self {
             registry: registry.to_owned(),
             name: name.to_owned(),
             endpoints,
             transport,
-            runtime,
+            network,
         }
     }
 
@@ -206,11 +206,15 @@ impl Repository {
 
 impl BlobSource for Repository {
     fn open_blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, BlobError> {
-        match self.runtime.block_on(self.pull(descriptor)) {
+        match self
+            .network
+            .wait(self.pull(descriptor))
+            .and_then(|pull| pull)
+        {
             Ok(pull) => Ok(Box::new(BlobReader::new(
                 pull,
                 self.full_name(),
-                self.runtime.clone(),
+                self.network.clone(),
             ))),
             Err(Failure::NotFound { .. }) => Err(BlobError::NotFound(descriptor.digest)),
             Err(failure) => Err(BlobError::Unreadable {

@@ -3,11 +3,13 @@
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::ptr;
 use std::time::Duration;
 
 use rustix::io::{Errno, Result};
-use rustix::process::{Pid, Uid};
+use rustix::process::{Pid, Signal, Uid};
 use rustix::thread::UnshareFlags;
 
 /// Evidence that the process has one thread, which makes forking it safe. Stays where it was made.
@@ -29,6 +31,17 @@ impl SingleThreaded {
         close_range(3, 0)?;
         Ok(Self(PhantomData))
     }
+}
+
+/// Has a program killed when the thread that starts it ends, however that comes about.
+pub fn dies_with_us(command: &mut Command) {
+    let ask = || {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(std::io::Error::from)
+    };
+    // SAFETY: needed because only the child itself can ask the kernel for that, between fork and exec. It holds because
+    // the closure makes one system call: it takes no lock and no memory.
+    unsafe { command.pre_exec(ask) };
 }
 
 /// Which of the two processes this is after a fork.

@@ -24,9 +24,10 @@ fn archive(content: &str) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);
         header.set_mode(0o644);
-        tar.append_data(&mut header, name, text.as_bytes()).unwrap();
+        tar.append_data(&mut header, name, text.as_bytes())
+            .expect("a tar in memory");
     }
-    tar.into_inner().unwrap()
+    tar.into_inner().expect("a tar in memory")
 }
 
 #[test]

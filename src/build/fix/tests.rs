@@ -10,6 +10,7 @@ use crate::build::{
 };
 use crate::oci::BaseImage;
 use crate::plan::{BaseRequest, Entitlements, NetworkMode, NoCache};
+use crate::sandbox::Cancel;
 use crate::solve::{BuildEvent, RunSettings};
 use crate::source::{FileId, Span};
 
@@ -70,6 +71,7 @@ fn reader() -> Reader<'static> {
         resolver: &Nowhere,
         store: None,
         stdin: || Box::new(std::io::empty()),
+        cancel: Cancel::new(),
     }
 }
 

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use super::super::args::BuildArgs;
 use super::super::failure::Failure;
 use super::super::settings::{self, Environment};
-use super::{open_store, resolver, runtime};
+use super::{Network, open_store, resolver};
 use crate::build::{self, Sources, Tools};
-use crate::registry::Client;
-use crate::sandbox::{Cancel, NativeRunner};
+use crate::sandbox::NativeRunner;
 use crate::ui::{self, Console, Mode, Screen, StepLog};
 
 /// Builds an image.
@@ -23,11 +22,15 @@ pub(in crate::cli) fn run(
         return super::call::run(call, &request, mode, environment);
     }
     let store = open_store(&request.root)?;
-    let runtime = runtime()?;
-    let cancel = Cancel::new();
-    runtime.spawn(watch_signals(cancel.clone()));
-    let client = Client::new(request.registry.clone(), runtime.handle().clone());
-    let resolver = resolver(Some(&store), &client, &request, cancel.clone(), environment);
+    let network = Network::start()?.interruptible();
+    let client = network.client(request.registry.clone())?;
+    let resolver = resolver(
+        Some(&store),
+        &client,
+        &request,
+        network.cancel(),
+        environment,
+    );
     let runner = NativeRunner::new()
         .with_scaffold(store.scaffold())
         .map_err(Failure::environment)?;
@@ -36,7 +39,7 @@ pub(in crate::cli) fn run(
         resolver: &resolver,
         client,
         runner: &runner,
-        cancel,
+        cancel: network.cancel(),
         stdin: ui::stdin,
         stdout: ui::stdout,
     };
@@ -48,8 +51,8 @@ pub(in crate::cli) fn run(
         Failure::build(error, sources, &log.failures(), environment.colours)
     };
     if args.print.is_some() {
-        let plan = build::plan_only(&request, &tools, &mut sources, sink.as_mut())
-            .map_err(|e| failed(&e, &sources))?;
+        let plan = build::plan_only(&request, &tools, &mut sources, sink.as_mut());
+        let plan = network.outcome(plan, |error| failed(&error, &sources))?;
         drop(sink);
         let mut console = Console::process(environment.colours);
         return console
@@ -66,7 +69,7 @@ pub(in crate::cli) fn run(
     if told && !summary.is_empty() {
         console.message(&summary);
     }
-    report.map_err(|error| failed(&error, &sources))?;
+    network.outcome(report, |error| failed(&error, &sources))?;
     if !told {
         return Ok(());
     }
@@ -93,30 +96,5 @@ pub(super) fn screen(mode: Mode, colours: bool) -> Screen {
         Screen::stdout(colours)
     } else {
         Screen::stderr(colours)
-    }
-}
-
-/// The first signal asks the build to stop and clean up; the second one does not wait for it.
-pub(super) async fn watch_signals(cancel: Cancel) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        return;
-    };
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        if cancel.is_cancelled() {
-            // Everything of a step dies with this process; what is left in the store is cleared by the next one.
-            let _killed = rustix::process::kill_process(
-                rustix::process::getpid(),
-                rustix::process::Signal::KILL,
-            );
-        }
-        cancel.cancel();
     }
 }

@@ -22,15 +22,15 @@ pub(super) fn run(
     let failed = |error: library::BuildError, sources: &Sources| {
         Failure::build(&error, sources, &[], colours)
     };
-    let runtime = super::runtime()?;
-    let resolver = check::resolver(request, &runtime, environment)?;
-    let reader = check::reader(&resolver);
+    let network = super::Network::start()?.interruptible();
+    let resolver = check::resolver(request, &network, environment)?;
+    let reader = check::reader(&resolver, network.cancel());
     let text = match call.method {
         Method::Check => {
             let bases = MissingBases::Refuse;
             let checked = library::check(request, &reader, bases, &mut sources, sink.as_mut());
             drop(sink);
-            let mut checked = checked.map_err(|error| failed(error, &sources))?;
+            let mut checked = network.outcome(checked, |error| failed(error, &sources))?;
             // The same exit code as the reference's: rules that it does not have are for `builder check`.
             let known = |code| lint::rule(code).is_none_or(|rule| !rule.ours);
             checked.warnings.retain(|warning| known(warning.code));
@@ -42,16 +42,16 @@ pub(super) fn run(
             return check::verdict(&checked, &sources, call.ignore_status, colours);
         }
         Method::Outline => {
-            let outline = library::outline(request, &reader, &mut sources, sink.as_mut())
-                .map_err(|error| failed(error, &sources))?;
+            let outline = library::outline(request, &reader, &mut sources, sink.as_mut());
+            let outline = network.outcome(outline, |error| failed(error, &sources))?;
             match call.json {
                 true => ui::outline_json(&sources.map, &outline),
                 false => ui::outline_text(&outline),
             }
         }
         Method::Targets => {
-            let targets = library::targets(request, &reader, &mut sources, sink.as_mut())
-                .map_err(|error| failed(error, &sources))?;
+            let targets = library::targets(request, &reader, &mut sources, sink.as_mut());
+            let targets = network.outcome(targets, |error| failed(error, &sources))?;
             match call.json {
                 true => ui::targets_json(&sources.map, &targets),
                 false => ui::targets_text(&targets),

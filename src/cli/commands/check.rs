@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::super::args::CheckArgs;
 use super::super::failure::Failure;
 use super::super::settings::{self, Environment};
+use super::Network;
 use crate::build::{self, Checked, MissingBases, Reader, Request, Resolver, Sources};
-use crate::registry::{Client, Patience};
+use crate::registry::Patience;
 use crate::sandbox::Cancel;
 use crate::store::Store;
 use crate::ui::{self, Console, Mode};
@@ -31,10 +32,10 @@ pub(in crate::cli) fn run(
 ) -> Result<(), Failure> {
     let mut request = settings::build(&args.as_build(), root, environment)?;
     request.registry.patience = PATIENCE;
-    let runtime = super::runtime()?;
-    let resolver = resolver(&request, &runtime, environment)?;
+    let network = Network::start()?.interruptible();
+    let resolver = resolver(&request, &network, environment)?;
     if args.fix || args.diff {
-        return fix(&request, &resolver, args.diff, environment);
+        return fix(&request, &resolver, &network, args.diff, environment);
     }
     let colours = environment.colours;
     let mut sources = Sources::default();
@@ -42,12 +43,14 @@ pub(in crate::cli) fn run(
     let bases = MissingBases::Tolerate;
     let checked = build::check(
         &request,
-        &reader(&resolver),
+        &reader(&resolver, network.cancel()),
         bases,
         &mut sources,
         silence.as_mut(),
-    )
-    .map_err(|error| Failure::build(&error, &sources, &[], colours))?;
+    );
+    let checked = network.outcome(checked, |error| {
+        Failure::build(&error, &sources, &[], colours)
+    })?;
     let mut console = Console::process(colours);
     let text = match args.format.as_str() {
         "json" => ui::check_json(&sources.map, &checked),
@@ -69,13 +72,10 @@ pub(in crate::cli) fn run(
 /// fetched into one.
 pub(super) fn resolver(
     request: &Request,
-    runtime: &tokio::runtime::Runtime,
+    network: &Network,
     environment: &Environment,
 ) -> Result<Resolver, Failure> {
-    let cancel = Cancel::new();
     let store = if request.source.needs_store() {
-        // What is fetched leaves folders and processes behind if nobody ends it.
-        runtime.spawn(super::build::watch_signals(cancel.clone()));
         Some(super::open_store(&request.root)?)
     } else {
         let store = Store::open_existing(&request.root).unwrap_or_else(|error| {
@@ -85,22 +85,23 @@ pub(super) fn resolver(
         });
         store.map(Arc::new)
     };
-    let client = Client::new(request.registry.clone(), runtime.handle().clone());
+    let client = network.client(request.registry.clone())?;
     Ok(super::resolver(
         store.as_ref(),
         &client,
         request,
-        cancel,
+        network.cancel(),
         environment,
     ))
 }
 
 /// What context and Dockerfile are read with.
-pub(super) fn reader(resolver: &Resolver) -> Reader<'_> {
+pub(super) fn reader(resolver: &Resolver, cancel: Cancel) -> Reader<'_> {
     Reader {
         resolver,
         store: resolver.store.as_ref(),
         stdin: ui::stdin,
+        cancel,
     }
 }
 
@@ -133,13 +134,20 @@ fn note_missing(checked: &Checked, console: &mut Console) {
 fn fix(
     request: &Request,
     resolver: &Resolver,
+    network: &Network,
     only_show: bool,
     environment: &Environment,
 ) -> Result<(), Failure> {
     let colours = environment.colours;
     let mut silence = ui::renderer(Mode::None, super::build::screen(Mode::None, colours));
-    let fixed = build::fix(request, &reader(resolver), silence.as_mut())
-        .map_err(|failed| Failure::build(&failed.0, &failed.1, &[], colours))?;
+    let fixed = build::fix(
+        request,
+        &reader(resolver, network.cancel()),
+        silence.as_mut(),
+    );
+    let fixed = network.outcome(fixed, |failed| {
+        Failure::build(&failed.0, &failed.1, &[], colours)
+    })?;
     let mut console = Console::process(colours);
     if only_show {
         console

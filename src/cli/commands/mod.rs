@@ -6,10 +6,13 @@ pub(super) mod check;
 pub(super) mod completions;
 pub(super) mod context;
 pub(super) mod images;
+mod network;
 pub(super) mod save;
 
 use std::path::Path;
 use std::sync::Arc;
+
+use network::Network;
 
 use super::failure::Failure;
 use super::settings::Environment;
@@ -56,12 +59,4 @@ fn open_store(root: &Path) -> Result<Arc<Store>, Failure> {
             .hint("choose another folder with `--root DIR`")
     };
     Store::open(root).map(Arc::new).map_err(failed)
-}
-
-/// Waits for the network; made only for commands that use it.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(1).enable_all().build();
-    runtime
-        .map_err(|error| Failure::environment(format!("cannot start the network threads: {error}")))
 }

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use super::super::args::SaveArgs;
 use super::super::failure::Failure;
 use super::super::settings::{self, Environment};
-use super::{open_store, runtime};
+use super::{Network, open_store};
 use crate::build::{self, Resolver, Sources, Tools};
-use crate::registry::Client;
-use crate::sandbox::{Cancel, NativeRunner};
+use crate::sandbox::NativeRunner;
 use crate::ui::{self, Mode, Screen};
 
 /// Writes an image of the local store somewhere else.
@@ -24,11 +23,9 @@ pub(in crate::cli) fn run(
     }
     let outputs = settings::outputs(&args.output, args.push, std::slice::from_ref(&name))?;
     let store = open_store(&root)?;
-    let runtime = runtime()?;
-    let client = Client::new(
-        settings::registry(&args.insecure_registry, environment)?,
-        runtime.handle().clone(),
-    );
+    // Not interruptible: it does nothing that a signal could not just end.
+    let network = Network::start()?;
+    let client = network.client(settings::registry(&args.insecure_registry, environment)?)?;
     let resolver = Resolver {
         store: Some(std::sync::Arc::clone(&store)),
         client: client.clone(),
@@ -41,7 +38,7 @@ pub(in crate::cli) fn run(
         resolver: &resolver,
         client,
         runner: &runner,
-        cancel: Cancel::new(),
+        cancel: network.cancel(),
         stdin: ui::stdin,
         stdout: ui::stdout,
     };

@@ -90,6 +90,9 @@ pub enum Failure {
     /// The content to be pushed could not be read on this machine.
     #[error("cannot read the content to send: {0}")]
     Source(io::Error),
+    /// The user wants to wait no longer.
+    #[error("interrupted")]
+    Stopped,
     /// The HTTP client could not be set up.
     #[error("cannot set up the HTTP client: {0}")]
     Setup(String),

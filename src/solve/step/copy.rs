@@ -164,20 +164,24 @@ pub(super) fn execute(
         into,
         exclude,
     };
-    if let Some(tree) = &tree {
-        if copy.parents {
-            // The destination is there even if no wildcard matches.
-            copying.make_destination(tree.pivot_mtime(copy))?;
-        }
-        for selected in tree.select(copy, exclude)? {
-            scratches.extend(copying.take(tree, selected, copy.unpack != Some(false))?);
-        }
+    if let Some(tree) = tree.as_ref().filter(|_| copy.parents) {
+        // The destination is there even if no wildcard matches.
+        copying.make_destination(tree.pivot_mtime(copy))?;
     }
     for source in &copy.sources {
-        if let CopySource::Remote { from, file } = source {
-            let tree = tree::open(worker, from, inputs)?;
-            let selected = tree::select_remote(&tree, file.as_deref())?;
-            scratches.extend(copying.take(&tree, selected, copy.unpack == Some(true))?);
+        match (source, &tree) {
+            (CopySource::Path(path), Some(tree)) => {
+                for selected in tree.select_path(copy, path, exclude)? {
+                    scratches.extend(copying.take(tree, selected, copy.unpack != Some(false))?);
+                }
+            }
+            (CopySource::Remote { from, file }, _) => {
+                let tree = tree::open(worker, from, inputs)?;
+                let selected = tree::select_remote(&tree, file.as_deref())?;
+                scratches.extend(copying.take(&tree, selected, copy.unpack == Some(true))?);
+            }
+            // Heredocs come last, wherever they stand.
+            (CopySource::Inline { .. }, _) | (CopySource::Path(_), None) => {}
         }
     }
     copying.inline()?;

@@ -180,27 +180,38 @@ impl Tree<'_> {
     ) -> Result<Vec<Selected>, StepError> {
         let mut selected = Vec::new();
         for source in &copy.sources {
-            let CopySource::Path(path) = source else {
+            if let CopySource::Path(path) = source {
+                selected.extend(self.select_path(copy, path, exclude)?);
+            }
+        }
+        Ok(selected)
+    }
+
+    /// What one path source of a copy names.
+    pub(super) fn select_path(
+        &self,
+        copy: &CopyStep,
+        path: &str,
+        exclude: &PatternList,
+    ) -> Result<Vec<Selected>, StepError> {
+        let mut selected = Vec::new();
+        if copy.parents {
+            self.select_with_parents(path, exclude, &mut selected)?;
+            return Ok(selected);
+        }
+        for (name, node) in self.named(path, false)? {
+            let directory = node.entry.is_directory();
+            let base = if directory { None } else { name.file_name() };
+            let name = base.map(PathBuf::from).unwrap_or_default();
+            if has_wildcard(Path::new(path)) && !directory && exclude.judge(&name).excluded {
                 continue;
+            }
+            let reach = if directory {
+                Reach::Contents
+            } else {
+                Reach::Whole
             };
-            if copy.parents {
-                self.select_with_parents(path, exclude, &mut selected)?;
-                continue;
-            }
-            for (name, node) in self.named(path, false)? {
-                let directory = node.entry.is_directory();
-                let base = if directory { None } else { name.file_name() };
-                let name = base.map(PathBuf::from).unwrap_or_default();
-                if has_wildcard(Path::new(path)) && !directory && exclude.judge(&name).excluded {
-                    continue;
-                }
-                let reach = if directory {
-                    Reach::Contents
-                } else {
-                    Reach::Whole
-                };
-                selected.push(Selected { node, name, reach });
-            }
+            selected.push(Selected { node, name, reach });
         }
         Ok(selected)
     }

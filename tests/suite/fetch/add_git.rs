@@ -292,6 +292,14 @@ fn what_does_not_exist_or_does_not_fit_is_said() {
             "repository does not contain ref none, output: \"".to_owned(),
         ),
         (
+            daemon.url("repo/.git#mian"),
+            "did you mean `main`?".to_owned(),
+        ),
+        (
+            daemon.url(&format!("repo/.git#{}", &repository.first[..8])),
+            "a commit is named by its whole hash".to_owned(),
+        ),
+        (
             daemon.url(&format!("repo/.git#{wrong}")),
             format!("repository does not contain ref {wrong}"),
         ),

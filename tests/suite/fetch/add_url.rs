@@ -275,3 +275,16 @@ fn sources_of_all_kinds_in_one_instruction() {
     names.sort_unstable();
     assert_eq!(names, ["d/", "d/inline", "d/local", "d/packed", "d/remote"]);
 }
+
+#[test]
+fn of_several_sources_to_one_file_the_last_one_wins_wherever_it_is_from() {
+    let (env, server) = (TestEnv::new(), FileServer::start());
+    server.put("/remote", "r");
+    env.write("context/local", "l");
+    let url = server.url("/remote");
+    for (sources, expected) in [(format!("{url} local"), "l"), (format!("local {url}"), "r")] {
+        dockerfile(&env, &format!("FROM scratch\nADD {sources} /f\n"));
+        built(&env, &["context"]);
+        assert_eq!(text(&env, "f"), expected, "{sources}");
+    }
+}

@@ -159,6 +159,16 @@ fn what_cannot_be_meant_is_refused() {
             1,
             "the Dockerfile `large` is larger than 16777216 bytes",
         ),
+        (
+            vec!["-f", "none", &server.url("/archive")],
+            1,
+            "failed to read dockerfile: `none` is not in the context",
+        ),
+        (
+            vec!["--build-context", "x=none", "-f", "uses-x", "context"],
+            2,
+            "build context `x`: unable to prepare context: path \"none\" not found",
+        ),
         (vec![&server.url("/none")], 1, "invalid response status 404"),
         (vec!["https://a.io/x.git?x=1"], 2, "unexpected query \"x\""),
         (
@@ -168,6 +178,7 @@ fn what_cannot_be_meant_is_refused() {
         ),
     ] {
         env.write("uses-x", "FROM x\n");
+        server.put("/archive", files());
         let outcome = piped(&env, b"FROM scratch\n", &arguments).exited(code);
         assert!(
             outcome.stderr.contains(message),
@@ -246,7 +257,7 @@ fn an_image_is_a_context() {
     assert!(
         failed
             .stderr
-            .contains("failed to read dockerfile: cannot open `none`: no such file"),
+            .contains("failed to read dockerfile: `none` is not in the context"),
         "{}",
         failed.stderr
     );

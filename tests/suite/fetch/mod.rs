@@ -4,6 +4,7 @@
 mod add_git;
 mod add_url;
 mod contexts;
+mod interrupts;
 
 use std::path::Path;
 

@@ -37,7 +37,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("registry", &["oci", "fsio"]),
     (
         "fetch",
-        &["oci", "fsio", "agent", "plan", "layer", "store", "registry"],
+        &[
+            "oci", "sys", "fsio", "agent", "plan", "layer", "store", "registry",
+        ],
     ),
     ("image", &["oci", "fsio", "layer"]),
     (
