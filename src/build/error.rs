@@ -84,6 +84,8 @@ pub enum BuildError {
         name: String,
         /// The line that asks for it.
         span: Span,
+        /// Which stage was probably meant, if one was.
+        stage: Option<String>,
         /// Why.
         source: ResolveError,
     },
@@ -231,6 +233,7 @@ impl BuildError {
             Self::Base {
                 source: ResolveError::Registry(error),
                 name,
+                stage,
                 ..
             } => {
                 let mut hints: Vec<String> = error
@@ -238,7 +241,7 @@ impl BuildError {
                     .into_iter()
                     .map(|hint| hint.to_string())
                     .collect();
-                hints.extend(similar_image(name));
+                hints.extend(stage.clone().or_else(|| similar_image(name)));
                 hints.push(format!(
                     "a stand-in can be given with `--build-context {name}=oci-layout://FOLDER`"
                 ));

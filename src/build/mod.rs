@@ -253,6 +253,7 @@ pub fn plan_only(
 
 /// All at once; only manifests and configs are fetched.
 fn resolve_all(
+    dockerfile: &Dockerfile,
     resolver: &dyn ImageResolver,
     needs: &[(BaseRequest, crate::source::Span)],
     resolved: &mut ResolvedBases,
@@ -298,6 +299,7 @@ fn resolve_all(
     for (((request, span), id), (result, took)) in needs.iter().zip(started).zip(found.drain(..)) {
         let name = error::image_name(request);
         let result = result.map_err(|source| BuildError::Base {
+            stage: plan::stage_hint(dockerfile, &name),
             name,
             span: *span,
             source,

@@ -24,7 +24,7 @@ pub(super) fn plan_all(
         let going_on = match planned {
             Ok(Round::Plan(plan)) => return Ok((*plan, resolved)),
             Ok(Round::Missing(missing)) => {
-                super::resolve_all(resolver, &missing, &mut resolved, vertices)
+                super::resolve_all(dockerfile, resolver, &missing, &mut resolved, vertices)
             }
             Err(error) => Err(error),
         };
