@@ -102,6 +102,8 @@ pub enum BuildError {
         name: String,
         /// The line that asks for it.
         span: Span,
+        /// Which stage was probably meant, if one was.
+        stage: Option<String>,
         /// Why.
         source: ResolveError,
     },
@@ -230,10 +232,15 @@ impl BuildError {
                 "`-f FILE` is a file in this context; `-f /PATH`, `-f URL` and `-f -` are not"
                     .to_owned(),
             ],
-            Self::Base { source, name, .. } => {
+            Self::Base {
+                source,
+                name,
+                stage,
+                ..
+            } => {
                 let mut hints = source.hints();
                 if let ResolveError::Registry(_) = source {
-                    hints.extend(similar_image(name));
+                    hints.extend(stage.clone().or_else(|| similar_image(name)));
                     hints.push(format!(
                         "a stand-in can be given with `--build-context {name}=oci-layout://FOLDER`"
                     ));

@@ -23,7 +23,9 @@ pub(super) fn plan_all(
         let planned = round(dockerfile, &options, &resolved, sources);
         let going_on = match planned {
             Ok(Round::Plan(plan)) => return Ok((*plan, resolved)),
-            Ok(Round::Missing(missing)) => resolve_all(resolver, &missing, &mut resolved, vertices),
+            Ok(Round::Missing(missing)) => {
+                resolve_all(dockerfile, resolver, &missing, &mut resolved, vertices)
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = going_on {

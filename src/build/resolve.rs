@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::Vertices;
 use super::error::{BuildError, ResolveError, image_name};
+use crate::dockerfile::Dockerfile;
 use crate::fetch::Fetcher;
 use crate::image::Layout;
 use crate::oci::{BaseImage, BaseLayer, BlobSource, Config, LayerSource, Reference};
-use crate::plan::{BaseRequest, BaseSource, ResolvedBases};
+use crate::plan::{self, BaseRequest, BaseSource, ResolvedBases};
 use crate::registry::Client;
 use crate::source::Span;
 use crate::store::{ImageRecord, Store, StoredImage};
@@ -124,6 +125,7 @@ fn layers(
 
 /// Resolves all that planning asks for, many at once. Of images only manifests and configs are fetched.
 pub(super) fn resolve_all(
+    dockerfile: &Dockerfile,
     resolver: &dyn ImageResolver,
     needs: &[(BaseRequest, Span)],
     resolved: &mut ResolvedBases,
@@ -151,6 +153,7 @@ pub(super) fn resolve_all(
     for (((request, span), id), (result, took)) in needs.iter().zip(started).zip(answers) {
         let name = image_name(request);
         let result = result.map_err(|source| BuildError::Base {
+            stage: plan::stage_hint(dockerfile, &name),
             name,
             span: *span,
             source,

@@ -2,7 +2,7 @@
 
 use super::ast::Heredoc;
 use super::glued::GluedText;
-use super::lower::HeredocMarker;
+use super::pieces::HeredocMarker;
 use crate::source::{Diagnostic, SourceFile};
 
 /// The heredocs of an instruction and where the line of the last terminator ends and the next line begins.

@@ -1,7 +1,6 @@
-//! From the tokens of the grammar to plain pieces of text: statements, flags, words, announcements of heredocs.
+//! The pieces of a text as the grammar finds them.
 //!
-//! This is the last place that knows the grammar's rules. It reports nothing; what the pieces mean, and what is wrong with
-//! them, is for `instruction/`.
+//! This is the last place that knows the grammar's rules. It finds pieces in every text, and no fault with any.
 
 use std::ops::Range;
 
@@ -9,108 +8,27 @@ use pest::iterators::Pair;
 
 use super::glued::GluedText;
 use super::grammar::{LineRule as Rule, parse_line};
+use super::pieces::{HeredocMarker, LineParts, Lines, Placed, Statement};
 use crate::source::{SourceFile, Span};
 
-/// One statement of a file.
-#[derive(Debug)]
-pub(super) enum Statement<'f> {
-    /// A line with nothing on it.
-    Blank,
-    /// A line of comment: its text without `#` and white space around it.
-    Comment(Range<usize>),
-    /// The lines of an instruction.
-    Instruction(Lines<'f>),
-}
-
-/// The lines of an instruction.
-#[derive(Debug)]
-pub(super) struct Lines<'f> {
-    /// The lines glued together, without white space around.
-    pub(super) logical: GluedText<'f>,
-    /// What is on them.
-    pub(super) parts: LineParts<'f>,
-    /// The first empty line between them.
-    pub(super) empty_line: Option<Span>,
-}
-
-/// A statement and the offset of the next one.
-pub(super) type Placed<'f> = (Statement<'f>, usize);
-
-/// So much text is looked through for statements of one line at a time.
-const MOST_AT_ONCE: usize = 16 * 1024;
-
-/// Reads some statements from an offset of a file on, at least one. Nothing if the stack is used up.
-pub(super) fn statements(file: &SourceFile, at: usize, escape: char) -> Option<Vec<Placed<'_>>> {
-    let rule = choose(escape, Rule::statements, Rule::statements_backtick);
-    let text = file.text();
-    let mut end = end_of_some(text, at);
-    loop {
-        let mut pairs = parse_line(rule, &text[at..end])?;
-        let unfinished = |pair: &Pair<'_, Rule>| {
-            // Its last line may be continued behind what was looked at.
-            pair.as_rule() == Rule::instruction && at + pair.as_span().end() == end
-        };
-        if end < text.len() && pairs.peek().is_some_and(|pair| unfinished(&pair)) {
-            end = text.len();
-            continue;
-        }
-        let statements = pairs.by_ref().map(|pair| statement(file, pair, at, escape));
-        return Some(statements.collect()).filter(|statements: &Vec<_>| !statements.is_empty());
-    }
-}
-
-/// The end of a line that is some way behind an offset.
-fn end_of_some(text: &str, at: usize) -> usize {
-    let from = (at + MOST_AT_ONCE).min(text.len());
-    let line_end = text.as_bytes()[from..]
-        .iter()
-        .position(|&byte| byte == b'\n');
-    line_end.map_or(text.len(), |length| from + length + 1)
-}
-
-fn statement<'f>(
-    file: &'f SourceFile,
-    pair: Pair<'f, Rule>,
-    at: usize,
-    escape: char,
-) -> Placed<'f> {
+/// Reads the statement at an offset of a file. Nothing if the stack is used up.
+pub(super) fn statement(file: &SourceFile, at: usize, escape: char) -> Option<Placed<'_>> {
+    let rule = choose(escape, Rule::statement, Rule::statement_backtick);
+    let pair = parse_line(rule, &file.text()[at..])?.next()?;
     let next = at + pair.as_span().end();
     let statement = match pair.as_rule() {
         Rule::comment_line => {
-            let text = pair
-                .into_inner()
-                .next()
-                .map_or(at..at, |text| range(&text, at));
-            Statement::Comment(trimmed(file.text(), text))
+            let text = pair.into_inner().next();
+            let place = text.map_or(at..at, |text| range(&text, at));
+            Statement::Comment(trimmed(file.text(), place))
         }
-        Rule::line => Statement::Instruction(line(file, pair, at)),
-        Rule::instruction => Statement::Instruction(lines(file, pair, at, escape)),
+        Rule::instruction => Statement::Instruction(lines(file, pair, at)),
         _ => Statement::Blank,
     };
-    (statement, next.max(at + 1).min(file.text().len()))
+    Some((statement, next.max(at + 1).min(file.text().len())))
 }
 
-/// An instruction that the grammar has taken apart.
-fn line<'f>(file: &'f SourceFile, pair: Pair<'f, Rule>, at: usize) -> Lines<'f> {
-    let logical = piece(file, range(&pair, at)).trimmed();
-    let mut parts = LineParts::of_nothing(&logical);
-    let end = logical.whole().range().end;
-    for token in pair.into_inner() {
-        let place = range(&token, at);
-        match token.as_rule() {
-            // White space that is part of a keyword is not, where the line ends after it.
-            Rule::line_keyword => parts.keyword = piece(file, place.start..place.end.min(end)),
-            _ => parts.arguments = piece(file, place).trimmed(),
-        }
-    }
-    Lines {
-        logical,
-        parts,
-        empty_line: None,
-    }
-}
-
-fn lines<'f>(file: &'f SourceFile, pair: Pair<'f, Rule>, at: usize, escape: char) -> Lines<'f> {
+fn lines<'f>(file: &'f SourceFile, pair: Pair<'f, Rule>, at: usize) -> Lines<'f> {
     let mut glued = GluedText::new(file.id());
     let mut empty_line = None;
     for token in pair.into_inner() {
@@ -121,10 +39,8 @@ fn lines<'f>(file: &'f SourceFile, pair: Pair<'f, Rule>, at: usize, escape: char
             empty_line = first_empty_line(file, place);
         }
     }
-    let logical = glued.trimmed();
     Lines {
-        parts: line_parts(&logical, escape),
-        logical,
+        logical: glued.trimmed(),
         empty_line,
     }
 }
@@ -142,34 +58,13 @@ fn first_empty_line(file: &SourceFile, between: Range<usize>) -> Option<Span> {
     None
 }
 
-fn piece(file: &SourceFile, range: Range<usize>) -> GluedText<'_> {
-    GluedText::piece(file.id(), &file.text()[range.clone()], range.start)
-}
-
-/// A logical line in its three parts.
-#[derive(Debug)]
-pub(super) struct LineParts<'f> {
-    /// The first word.
-    pub(super) keyword: GluedText<'f>,
-    /// The words after it that begin with `--`, without quotes and escape characters.
-    pub(super) flags: Vec<GluedText<'f>>,
-    /// The rest without white space around.
-    pub(super) arguments: GluedText<'f>,
-}
-
-impl<'f> LineParts<'f> {
-    fn of_nothing(line: &GluedText<'f>) -> Self {
-        Self {
-            keyword: line.nothing(),
-            flags: Vec::new(),
-            arguments: line.nothing(),
-        }
-    }
-}
-
 /// Splits a logical line.
 pub(super) fn line_parts<'f>(line: &GluedText<'f>, escape: char) -> LineParts<'f> {
-    let mut parts = LineParts::of_nothing(line);
+    let mut parts = LineParts {
+        keyword: line.nothing(),
+        flags: Vec::new(),
+        arguments: line.nothing(),
+    };
     let rule = choose(escape, Rule::logical_line, Rule::logical_line_backtick);
     for token in parse_line(rule, line.text()).into_iter().flatten() {
         let place = range(&token, 0);
@@ -191,7 +86,8 @@ pub(super) fn line_parts<'f>(line: &GluedText<'f>, escape: char) -> LineParts<'f
     parts
 }
 
-/// Splits text into words at white space; quotes mean nothing.
+/// Splits text into words at white space; quotes mean nothing. What this says of a text `plain` says of every text.
+#[cfg(test)]
 pub(super) fn words(text: &str) -> Vec<Range<usize>> {
     ranges(Rule::words, text)
 }
@@ -204,26 +100,8 @@ pub(super) fn quoted_words(text: &str, escape: char) -> Vec<Range<usize>> {
     )
 }
 
-/// The announcement of a heredoc.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HeredocMarker {
-    /// All of it.
-    pub(super) range: Range<usize>,
-    /// The digits before `<<`.
-    pub(super) file_descriptor: Option<String>,
-    /// Whether it is `<<-`.
-    pub(super) strip_tabs: bool,
-    /// The delimiter without quotes and escapes.
-    pub(super) name: String,
-    /// Whether any part of the delimiter is quoted.
-    pub(super) quoted: bool,
-}
-
 /// Finds the heredocs that the arguments of an instruction announce, in order.
 pub(super) fn heredoc_markers(text: &str) -> Vec<HeredocMarker> {
-    if !text.contains("<<") {
-        return Vec::new();
-    }
     let pairs = parse_line(Rule::heredoc_line, text).into_iter().flatten();
     let markers = pairs
         .filter(|pair| pair.as_rule() == Rule::heredoc)

@@ -19,6 +19,8 @@ mod keyword;
 mod lower;
 pub mod mount;
 mod parse;
+mod pieces;
+mod plain;
 pub mod word;
 
 pub use self::ast::Dockerfile;

@@ -4,7 +4,7 @@ use super::ast::{Dockerfile, Instruction, InstructionKind, Stage, StageNames};
 use super::directive::{self, Directives};
 use super::instruction::{self, Lowered, Outcome};
 use super::keyword::Keyword;
-use super::lower::{self, Lines, Placed, Statement};
+use super::pieces::{self, Lines, Statement};
 use crate::source::{Diagnostic, SourceFile, Span, Spanned};
 
 /// The longest line there may be, in bytes without its line feed. The reference implementation has this limit, so what
@@ -104,8 +104,6 @@ struct Statements<'f> {
     file: &'f SourceFile,
     escape: char,
     at: usize,
-    /// What was read ahead.
-    ahead: std::vec::IntoIter<Placed<'f>>,
     comments: Vec<Spanned<String>>,
     /// What there is to say besides the instructions.
     remarks: Vec<Diagnostic>,
@@ -117,7 +115,6 @@ impl<'f> Statements<'f> {
             file,
             escape,
             at,
-            ahead: Vec::new().into_iter(),
             comments: Vec::new(),
             remarks: Vec::new(),
         }
@@ -126,10 +123,7 @@ impl<'f> Statements<'f> {
     /// The next instruction, which may be wrong.
     fn next(&mut self) -> Option<Instruction<Result<Lowered, Diagnostic>>> {
         loop {
-            let Some((statement, next)) = self.ahead.next() else {
-                self.read_ahead()?;
-                continue;
-            };
+            let (statement, next) = self.read()?;
             self.at = next;
             match statement {
                 Statement::Blank => {}
@@ -151,31 +145,30 @@ impl<'f> Statements<'f> {
         }
     }
 
-    fn read_ahead(&mut self) -> Option<()> {
+    fn read(&mut self) -> Option<(Statement<'f>, usize)> {
         if self.at >= self.file.text().len() {
             return None;
         }
-        let Some(statements) = lower::statements(self.file, self.at, self.escape) else {
+        let statement = pieces::statement(self.file, self.at, self.escape);
+        if statement.is_none() {
             let message = "the parser has run out of stack";
             let place = self.file.span(self.at..self.at);
             self.remarks
                 .push(Diagnostic::error("stack", message).at(place, ""));
-            return None;
-        };
-        self.ahead = statements.into_iter();
-        Some(())
+        }
+        statement
     }
 
     fn instruction(&mut self, lines: Lines<'f>) -> Instruction<Result<Lowered, Diagnostic>> {
         let line = &lines.logical;
+        let parts = pieces::line_parts(line, self.escape);
         let ending = (line.whole().range().end, self.at);
         let Outcome {
             lowered,
             keyword,
             end,
             next,
-        } = instruction::lower(self.file, line, lines.parts, self.escape, ending);
-        // Only an instruction that was read alone has heredocs, so nothing that was read ahead is skipped.
+        } = instruction::lower(self.file, line, parts, self.escape, ending);
         self.at = next;
         Instruction {
             span: line.whole().to(self.file.span(end..end)),

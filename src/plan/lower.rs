@@ -2,10 +2,11 @@
 //! in the order of the file, instruction by instruction (`instructions/`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::from::FromLine;
 use super::globals::Globals;
-use super::graph::{Plan, PlannedImage};
+use super::graph::{Plan, PlannedHistory, PlannedImage};
 use super::observation::Observation;
 use super::options::{NamedContext, NoCache, PlanOptions, ResolvedBases};
 use super::reach::{self, Named};
@@ -109,6 +110,8 @@ pub(super) struct Lowering<'a> {
     pub(super) finished: Vec<Option<StageState>>,
     /// How many stages are still to begin from each stage.
     pub(super) derivations: Vec<usize>,
+    /// What each finished stage does by itself.
+    histories: Vec<Vec<PlannedHistory>>,
     /// The file system at the end of each finished stage.
     states: BTreeMap<usize, StateRef>,
 }
@@ -165,6 +168,7 @@ impl<'a> Lowering<'a> {
             steps: Vec::new(),
             finished: vec![None; count],
             derivations: vec![0; count],
+            histories: vec![Vec::new(); count],
             states: BTreeMap::new(),
         })
     }
@@ -278,11 +282,12 @@ impl<'a> Lowering<'a> {
             Named::Image => {
                 let parsed = name.parse::<Reference>();
                 let bad = |error| {
-                    fail(
-                        "reference",
-                        span,
-                        format!("failed to parse stage name \"{name}\": {error}"),
-                    )
+                    let message = format!("failed to parse stage name \"{name}\": {error}");
+                    let mut failure = fail("reference", span, message);
+                    failure
+                        .hints
+                        .extend(reach::stage_hint(self.dockerfile, name));
+                    failure
                 };
                 BaseSource::Reference(parsed.map_err(bad)?)
             }
@@ -338,8 +343,9 @@ impl<'a> Lowering<'a> {
         }
         for index in self.needed.clone() {
             match self.stage(index) {
-                Ok(state) => {
+                Ok(mut state) => {
                     self.states.insert(index, state.state);
+                    self.histories[index] = std::mem::take(&mut state.history);
                     if self.derivations[index] > 0 || index == self.target {
                         self.finished[index] = Some(state);
                     }
@@ -361,33 +367,45 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn plan(self, mut state: StageState) -> Plan {
-        state.write_env();
+    fn plan(mut self, state: StageState) -> Plan {
+        let mut config = state.whole_config();
         for (key, value) in &self.options.labels {
-            state
-                .config
-                .insert_into("Labels", key, serde_json::json!(value));
+            config.insert_into("Labels", key, serde_json::json!(value));
         }
         let triggers = (!state.triggers.is_empty()).then(|| serde_json::json!(state.triggers));
-        state.config.set("OnBuild", triggers);
+        config.set("OnBuild", triggers);
         if let Some(platform) = &self.options.platform {
-            state.config.set_platform(platform);
+            config.set_platform(platform);
         }
         Plan {
+            images: vec![PlannedImage {
+                state: state.state,
+                config,
+                base_history: Arc::unwrap_or_clone(state.base_history),
+                history: self.history_of(self.target),
+                platform: self.options.platform.clone().unwrap_or(state.platform),
+            }],
             steps: self.steps,
             bases: self.bases,
             states: self.states,
-            images: vec![PlannedImage {
-                state: state.state,
-                config: state.config,
-                base_history: state.base_history,
-                history: state.history,
-                platform: self.options.platform.clone().unwrap_or(state.platform),
-            }],
             epoch: self.epoch,
             stages: self.needed,
             observations: self.observations,
         }
+    }
+
+    /// What a stage and those it starts from do, in order.
+    fn history_of(&mut self, stage: usize) -> Vec<PlannedHistory> {
+        let mut stages = vec![stage];
+        let mut last = stage;
+        while let Named::Stage(base) = self.lines[last].named {
+            stages.push(base);
+            last = base;
+        }
+        let histories = stages.into_iter().rev();
+        histories
+            .flat_map(|stage| std::mem::take(&mut self.histories[stage]))
+            .collect()
     }
 
     pub(super) fn stage(&mut self, index: usize) -> Result<StageState, Failure> {

@@ -1,19 +1,42 @@
 //! The argument of EXPOSE: ports, ranges and the forms with host parts that are reduced to the container's port.
 
-/// The `port/proto` keys of one argument, in order.
+use std::fmt;
+
+/// What a port speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Protocol {
+    Tcp,
+    Udp,
+    Sctp,
+}
+
+/// A port of the container; printed as `80/tcp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Port {
+    number: u16,
+    protocol: Protocol,
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match self.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        };
+        write!(f, "{}/{protocol}", self.number)
+    }
+}
+
+/// The ports of one argument, in order.
 ///
 /// # Errors
 /// The text of what is wrong, as the field knows it.
-pub(super) fn exposed(spec: &str) -> Result<Vec<String>, String> {
+pub(super) fn exposed(spec: &str) -> Result<impl Iterator<Item = Port> + use<>, String> {
     let invalid = |why: String| format!("invalid port: \"{spec}\": {why}");
     let (ports, proto) = match spec.split_once('/') {
         Some((ports, proto)) => (ports, proto.to_ascii_lowercase()),
-        None => (spec, "tcp".to_owned()),
-    };
-    let proto = if proto.is_empty() {
-        "tcp".to_owned()
-    } else {
-        proto
+        None => (spec, String::new()),
     };
     if ports.is_empty() {
         return Err(invalid("no port specified".to_owned()));
@@ -22,9 +45,12 @@ pub(super) fn exposed(spec: &str) -> Result<Vec<String>, String> {
     if container.is_empty() {
         return Err(invalid("no port specified".to_owned()));
     }
-    if !matches!(proto.as_str(), "tcp" | "udp" | "sctp") {
-        return Err(invalid(format!("invalid proto: {proto}")));
-    }
+    let protocol = match proto.as_str() {
+        "" | "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        "sctp" => Protocol::Sctp,
+        _ => return Err(invalid(format!("invalid proto: {proto}"))),
+    };
     if !ip.is_empty()
         && ip
             .trim_start_matches('[')
@@ -47,9 +73,7 @@ pub(super) fn exposed(spec: &str) -> Result<Vec<String>, String> {
         }
     }
     let (first, last) = container_range;
-    Ok((first..=last)
-        .map(|port| format!("{port}/{proto}"))
-        .collect())
+    Ok((first..=last).map(move |number| Port { number, protocol }))
 }
 
 /// `ip:host:container`, `host:container` or `container`; an IPv6 address is in brackets.
@@ -92,7 +116,11 @@ mod tests {
             ("127.0.0.1:8080:80/sctp", "80/sctp"),
             ("[::1]:8080:80", "80/tcp"),
         ] {
-            assert_eq!(exposed(spec).unwrap().join(" "), expected, "{spec}");
+            let ports: Vec<String> = exposed(spec)
+                .unwrap()
+                .map(|port| port.to_string())
+                .collect();
+            assert_eq!(ports.join(" "), expected, "{spec}");
         }
     }
 
@@ -111,7 +139,7 @@ mod tests {
             ),
             ("9-1", "invalid containerPort: 9-1"),
         ] {
-            let error = exposed(spec).unwrap_err();
+            let error = exposed(spec).err().unwrap();
             assert!(error.contains(expected), "{spec}: {error}");
         }
     }

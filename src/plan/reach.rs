@@ -47,6 +47,26 @@ pub(super) fn target(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<u
     })
 }
 
+/// What to say of a name that is no image, where a stage was probably meant.
+#[must_use]
+pub fn stage_hint(dockerfile: &Dockerfile, name: &str) -> Option<String> {
+    let lower = name.to_lowercase();
+    // As for an image without a tag.
+    let lower = lower.strip_suffix(":latest").unwrap_or(&lower);
+    // The distance is expensive where names are long.
+    let near = |stage: &&String| lower.len() < 40 && stage.len().abs_diff(lower.len()) <= 2;
+    let (distance, close) = (dockerfile.stages.iter().filter_map(name_of).filter(near))
+        .map(|stage| (strsim::damerau_levenshtein(stage, lower), stage))
+        .min()?;
+    match distance {
+        0 => Some(format!(
+            "`{close}` is a stage too, but not above this line: only stages above can be used"
+        )),
+        1 | 2 if distance * 2 < lower.len() => Some(format!("did you mean the stage `{close}`?")),
+        _ => None,
+    }
+}
+
 pub(super) fn name_of(stage: &Stage) -> Option<&String> {
     stage.from.kind.name.as_ref().map(|name| &name.lower)
 }

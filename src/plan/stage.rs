@@ -1,24 +1,30 @@
 //! What is known of a stage at some point of it: state, config, variables, history.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::graph::PlannedHistory;
+use super::ports::Port;
 use super::step::{StateRef, StepId};
 use super::variables::Variables;
 use crate::oci::{Config, HistoryEntry, Platform};
 
-/// A stage while it is lowered, and afterwards what later stages start from.
+/// A stage while it is lowered, and afterwards what later stages start from. What can be large is shared by copies, since
+/// many stages may start from one.
 #[derive(Clone, Debug)]
 pub(super) struct StageState {
     pub(super) state: StateRef,
-    pub(super) config: Config,
-    pub(super) base_history: Vec<HistoryEntry>,
+    pub(super) config: Arc<Config>,
+    pub(super) base_history: Arc<Vec<HistoryEntry>>,
+    /// What this very stage does.
     pub(super) history: Vec<PlannedHistory>,
     pub(super) platform: Platform,
     /// Variables that expansion and RUN see: the image's environment and declared arguments, in order.
     env: Variables,
     /// `ENV`s that are not yet in `config`.
     image_env: Variables,
+    /// Ports that are not yet in `config`.
+    image_ports: Arc<BTreeSet<Port>>,
     /// Declared arguments in the order of their first declaration.
     args: Variables,
     /// Whether a WORKDIR appeared in this stage or in a stage of this file that it starts from.
@@ -35,12 +41,13 @@ impl StageState {
         let base_history = config.history();
         Self {
             state,
-            config,
-            base_history,
+            config: Arc::new(config),
+            base_history: Arc::new(base_history),
             history: Vec::new(),
             platform,
             env,
             image_env: Variables::default(),
+            image_ports: Arc::default(),
             args: Variables::default(),
             workdir_set: false,
             cmd_set: false,
@@ -76,10 +83,24 @@ impl StageState {
         self.env.set(name, value);
     }
 
-    /// Puts into the config what `ENV` said.
-    pub(super) fn write_env(&mut self) {
-        let pairs = std::mem::take(&mut self.image_env);
-        self.config.extend_env(pairs.pairs());
+    /// `EXPOSE`
+    pub(super) fn expose(&mut self, ports: impl IntoIterator<Item = Port>) {
+        Arc::make_mut(&mut self.image_ports).extend(ports);
+    }
+
+    /// The config, to be changed.
+    pub(super) fn config_mut(&mut self) -> &mut Config {
+        Arc::make_mut(&mut self.config)
+    }
+
+    /// The config with all that was kept beside it.
+    pub(super) fn whole_config(&self) -> Config {
+        let mut config = Config::clone(&self.config);
+        config.extend_env(self.image_env.pairs());
+        for port in self.image_ports.iter() {
+            config.insert_into("ExposedPorts", &port.to_string(), serde_json::json!({}));
+        }
+        config
     }
 
     /// `ARG`: for what follows, not in the image. Without a value the name is declared and stays as it is.
@@ -165,6 +186,7 @@ impl StageState {
         Self {
             cmd_set: false,
             triggers: Vec::new(),
+            history: Vec::new(),
             ..self
         }
     }

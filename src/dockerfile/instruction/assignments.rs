@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::ast::{ArgDeclaration, ArgInstruction, Assignments, Word};
-use super::super::lower::{quoted_words, words};
+use super::super::pieces::{quoted_words, words};
 use super::{Parts, at_least_one};
 use crate::source::{Diagnostic, Span};
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::super::ast::{AddInstruction, CopyInstruction, CopySource, Word};
 use super::super::glued::GluedText;
-use super::super::lower;
+use super::super::pieces;
 use super::Parts;
 use super::flags::Flags;
 use crate::source::Diagnostic;
@@ -98,7 +98,7 @@ fn mixed(parts: &mut Parts<'_>) -> Vec<CopySource> {
 
 fn paths(arguments: &GluedText<'_>, range: Range<usize>) -> Vec<CopySource> {
     let start = range.start;
-    let words = lower::words(&arguments.text()[range]);
+    let words = pieces::words(&arguments.text()[range]);
     let word =
         |word: Range<usize>| CopySource::Path(arguments.word(start + word.start..start + word.end));
     words.into_iter().map(word).collect()

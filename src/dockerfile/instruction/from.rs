@@ -1,7 +1,7 @@
 //! `FROM [--platform=P] IMAGE [AS NAME]`
 
 use super::super::ast::{FromInstruction, StageName, Word};
-use super::super::lower;
+use super::super::pieces;
 use super::Parts;
 use super::flags::Flags;
 use crate::source::{Diagnostic, Spanned};
@@ -10,7 +10,7 @@ pub(super) fn from(
     parts: &Parts<'_>,
     flags: &mut Flags<'_>,
 ) -> Result<FromInstruction, Diagnostic> {
-    let ranges = lower::words(parts.arguments.text());
+    let ranges = pieces::words(parts.arguments.text());
     let mut words = ranges
         .iter()
         .map(|range| parts.arguments.word(range.clone()));

@@ -18,7 +18,7 @@ use super::ast::{
 };
 use super::glued::GluedText;
 use super::keyword::{Keyword, did_you_mean};
-use super::lower::{HeredocMarker, LineParts, heredoc_markers, line_parts};
+use super::pieces::{HeredocMarker, LineParts, heredoc_markers, line_parts};
 use super::{heredoc, json};
 use crate::source::{Diagnostic, SourceFile, Spanned};
 

@@ -1,7 +1,7 @@
 //! Instructions whose arguments are one text or a list of words: `EXPOSE`, `MAINTAINER`, `STOPSIGNAL`, `USER`, `VOLUME`, `WORKDIR`.
 
 use super::super::ast::Word;
-use super::super::lower;
+use super::super::pieces;
 use super::{Parts, at_least_one};
 use crate::source::Diagnostic;
 
@@ -16,7 +16,7 @@ pub(super) fn one(parts: Parts<'_>) -> Result<Word, Diagnostic> {
 
 /// One or more words.
 pub(super) fn words(parts: &Parts<'_>) -> Result<Vec<Word>, Diagnostic> {
-    let words = lower::words(parts.arguments.text());
+    let words = pieces::words(parts.arguments.text());
     if words.is_empty() {
         return Err(at_least_one(parts.name()));
     }

@@ -40,12 +40,12 @@ pub(super) fn lower(
         InstructionKind::Volume(words) => volume(lowering, state, words, place),
         InstructionKind::User(word) => {
             let user = expand(lowering, state, word, place)?;
-            state.config.set("User", Some(json!(user)));
+            state.config_mut().set("User", Some(json!(user)));
             state.record(format!("USER {user}"), None);
             Ok(())
         }
         InstructionKind::Shell(shell) => {
-            state.config.set("Shell", Some(json!(shell)));
+            state.config_mut().set("Shell", Some(json!(shell)));
             state.record(format!("SHELL {}", history::go_list(shell)), None);
             Ok(())
         }
@@ -55,7 +55,7 @@ pub(super) fn lower(
             Ok(())
         }
         InstructionKind::Maintainer(name) => {
-            state.config.set_top("author", Some(json!(name)));
+            state.config_mut().set_top("author", Some(json!(name)));
             state.record(format!("MAINTAINER {name}"), None);
             Ok(())
         }
@@ -122,7 +122,7 @@ fn label(
 ) -> Result<(), Failure> {
     let pairs = pairs(lowering, state, assignments, place)?;
     for (key, value) in &pairs {
-        state.config.insert_into("Labels", key, json!(value));
+        state.config_mut().insert_into("Labels", key, json!(value));
     }
     state.record(format!("LABEL {}", joined(&pairs)), None);
     Ok(())
@@ -149,8 +149,8 @@ fn notice_shell_form(
 
 fn cmd(state: &mut StageState, command: &Command) {
     let argv = argv(state, command);
-    state.config.set("Cmd", Some(json!(argv)));
-    state.config.set("ArgsEscaped", Some(json!(true)));
+    state.config_mut().set("Cmd", Some(json!(argv)));
+    state.config_mut().set("ArgsEscaped", Some(json!(true)));
     state.cmd_set = true;
     state.record(format!("CMD {}", history::go_quoted_list(&argv)), None);
 }
@@ -158,11 +158,11 @@ fn cmd(state: &mut StageState, command: &Command) {
 fn entrypoint(state: &mut StageState, command: &Command) {
     let argv = argv(state, command);
     state
-        .config
+        .config_mut()
         .set("Entrypoint", (!argv.is_empty()).then(|| json!(argv)));
     if !state.cmd_set {
         // Arguments that were meant for the inherited entry point.
-        state.config.set("Cmd", None);
+        state.config_mut().set("Cmd", None);
     }
     state.record(
         format!("ENTRYPOINT {}", history::go_quoted_list(&argv)),
@@ -188,17 +188,17 @@ fn expose(
             let ports =
                 ports::exposed(&spec).map_err(|message| fail("expose", word.span, message))?;
             lowering.notice(word.span, Fact::ExposedPort { spec });
-            for port in ports {
-                if known.insert(port.clone()) {
-                    exposed.push(port);
-                }
-            }
+            exposed.extend(ports.filter(|&port| known.insert(port)));
         }
     }
-    for port in &exposed {
-        state.config.insert_into("ExposedPorts", port, json!({}));
+    let mut text = String::from("EXPOSE [");
+    for (position, port) in exposed.iter().enumerate() {
+        let space = if position == 0 { "" } else { " " };
+        text.push_str(&format!("{space}{port}"));
     }
-    state.record(format!("EXPOSE {}", history::go_list(&exposed)), None);
+    text.push(']');
+    state.expose(known);
+    state.record(text, None);
     Ok(())
 }
 
@@ -218,7 +218,7 @@ fn volume(
                 "VOLUME specified can not be an empty string",
             ));
         }
-        state.config.insert_into("Volumes", &path, json!({}));
+        state.config_mut().insert_into("Volumes", &path, json!({}));
         volumes.push(path);
     }
     state.record(format!("VOLUME {}", history::go_list(&volumes)), None);
@@ -238,7 +238,7 @@ fn stop_signal(
             failure.hint("a number from 1 to 64 or a name such as SIGTERM"),
         ));
     }
-    state.config.set("StopSignal", Some(json!(signal)));
+    state.config_mut().set("StopSignal", Some(json!(signal)));
     state.record(format!("STOPSIGNAL {signal}"), None);
     Ok(())
 }
@@ -270,7 +270,7 @@ fn healthcheck(state: &mut StageState, check: &Healthcheck) {
         }
     };
     let value = serde_json::to_value(&check).unwrap_or(Value::Null);
-    state.config.set("Healthcheck", Some(value));
+    state.config_mut().set("Healthcheck", Some(value));
     state.record(
         format!("HEALTHCHECK {}", history::go_healthcheck(&check)),
         None,

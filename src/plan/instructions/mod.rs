@@ -64,7 +64,7 @@ fn workdir(
         &path
     };
     state
-        .config
+        .config_mut()
         .set("WorkingDir", Some(serde_json::json!(shown)));
     let text = format!("WORKDIR {shown}");
     // The root is always there.

@@ -2,6 +2,8 @@
 
 mod platforms;
 
+use serde_json::json;
+
 use super::*;
 use crate::oci::Platform;
 use crate::source::SourceMap;
@@ -248,4 +250,66 @@ fn a_stage_adopts_the_platform_of_its_base_if_nobody_asked_for_one() {
     let fact = &plan.observations[0].fact;
     assert!(matches!(fact, Fact::BasePlatform { .. }), "{fact:?}");
     assert_eq!(plan.images[0].config.platform().to_string(), "linux/amd64");
+}
+
+#[test]
+fn branches_of_a_stage_do_not_see_each_other() {
+    let plan = plan(
+        "FROM scratch AS large\nENV A=1\nEXPOSE 80\nLABEL l=1\nCMD [\"a\"]\n\
+         FROM large AS left\nENV A=2\nEXPOSE 81\nLABEL l=2\nUSER 1\n\
+         FROM large AS right\nENV B=3\nEXPOSE 80-82/udp\nRUN x\n\
+         FROM right\nCOPY --from=left a /\nWORKDIR /w\n",
+    );
+    let config = plan.images[0].config.raw()["config"].clone();
+    let ports = ["80/tcp", "80/udp", "81/udp", "82/udp"].map(|port| (port, json!({})));
+    let ports: serde_json::Map<_, _> = ports.map(|(k, v)| (k.to_owned(), v)).into_iter().collect();
+    assert_eq!(config["ExposedPorts"], json!(ports));
+    assert_eq!(config["Labels"], json!({"l": "1"}));
+    assert_eq!(config.get("User"), None);
+    let path = format!("PATH={DEFAULT_PATH}");
+    assert_eq!(config["Env"], json!([path, "A=1", "B=3"]));
+    assert_eq!(
+        texts(&plan),
+        [
+            "ENV A=1",
+            "EXPOSE [80/tcp]",
+            "LABEL l=1",
+            "CMD [\"a\"]",
+            "ENV B=3",
+            "EXPOSE [80/udp 81/udp 82/udp]",
+            "RUN /bin/sh -c x # buildkit",
+            "COPY a / # buildkit",
+            "WORKDIR /w",
+        ]
+    );
+}
+
+#[test]
+fn a_name_that_is_no_image_may_have_been_meant_for_a_stage() {
+    let mut sources = SourceMap::default();
+    let text = b"FROM scratch AS Builder\nFROM scratch AS x\nFROM scratch AS web\n".to_vec();
+    let file = sources.add("Dockerfile", text).unwrap();
+    let dockerfile = crate::dockerfile::parse(&file).dockerfile.unwrap();
+    let hint = |name: &str| stage_hint(&dockerfile, name);
+    for slip in ["build", "biulder", "Buildr", "builder2:latest"] {
+        let meant = "did you mean the stage `builder`?";
+        assert_eq!(hint(slip).as_deref(), Some(meant), "{slip}");
+    }
+    let below = "`web` is a stage too, but not above this line: only stages above can be used";
+    assert_eq!(hint("web").as_deref(), Some(below));
+    for other in [
+        "",
+        "y",
+        "wob/x",
+        "nginx",
+        "node",
+        "bundle",
+        &"builder".repeat(9),
+    ] {
+        assert_eq!(hint(other), None, "{other}");
+    }
+    assert_eq!(
+        hint("wep").as_deref(),
+        Some("did you mean the stage `web`?")
+    );
 }
