@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::source::{Diagnostic, SourceFile, Span, Spanned};
+use crate::source::{Diagnostic, SourceFile, Span, Spanned, boolean};
 
 /// The directives of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,15 +98,6 @@ impl CheckOptions {
             }
         }
         Ok(options)
-    }
-}
-
-/// Reads a boolean in any of the spellings that options of the language allow.
-pub(super) fn boolean(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
     }
 }
 

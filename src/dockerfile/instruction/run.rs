@@ -3,12 +3,11 @@
 use super::super::ast::{
     DeviceRequest, NetworkMode, RunCommand, RunInstruction, SecurityMode, Word,
 };
-use super::super::directive::boolean;
 use super::super::glued::GluedText;
 use super::super::{csv, mount};
 use super::flags::Flags;
 use super::{Parts, command};
-use crate::source::{Diagnostic, Spanned};
+use crate::source::{Diagnostic, Spanned, boolean};
 
 pub(super) fn run(
     mut parts: Parts<'_>,

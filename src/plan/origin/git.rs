@@ -6,6 +6,7 @@
 use url::{Url, form_urlencoded};
 
 use super::{Login, is_http, take_login};
+use crate::source::boolean;
 
 /// A tree of a Git repository.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -356,11 +357,10 @@ impl Query {
 
 /// A switch that is on if it is only named.
 fn switch(key: &'static str, value: String) -> Result<bool, GitError> {
-    match value.as_str() {
-        "" | "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(GitError::Value { key, value }),
+    if value.is_empty() {
+        return Ok(true);
     }
+    boolean(&value).ok_or(GitError::Value { key, value })
 }
 
 #[cfg(test)]

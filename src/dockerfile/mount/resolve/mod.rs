@@ -1,11 +1,10 @@
 //! Fields to a typed mount: their values are expanded, read and checked, from left to right.
 
 use super::super::ast::Word;
-use super::super::directive::boolean;
 use super::super::keyword::did_you_mean;
 use super::super::word::ExpandError;
 use super::{CacheMount, Mount, MountError, MountField, MountSpec, Sharing};
-use crate::source::Span;
+use crate::source::{Span, boolean};
 
 /// All keys.
 pub(super) const KEYS: [&str; 19] = [
