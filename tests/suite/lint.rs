@@ -7,7 +7,7 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "files and the variable of a test need no atomic writes and no settings"
+    reason = "files of a test need no atomic writes"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +26,8 @@ use builder::plan::{
 };
 use builder::source::{Diagnostic, SourceMap, Style, render};
 use proptest::prelude::*;
+
+use crate::support::expected;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/lint")
@@ -196,24 +198,9 @@ fn dockerfiles_are_judged_as_expected() {
     for (_, case) in cases() {
         let text = fs::read(case.join("Dockerfile")).unwrap();
         let actual = rendered(&check(&case, text));
-        let path = case.join("findings.txt");
-        if std::env::var_os("UPDATE_EXPECT").is_some() {
-            fs::write(&path, &actual).unwrap();
-            continue;
-        }
-        match fs::read_to_string(&path) {
-            Ok(expected) if expected == actual => {}
-            Ok(expected) => failures.push(format!(
-                "{}:\n--- expected\n{expected}--- actual\n{actual}",
-                path.display()
-            )),
-            Err(error) => failures.push(format!(
-                "{}: {error}; UPDATE_EXPECT=1 writes it",
-                path.display()
-            )),
-        }
+        failures.extend(expected::compare(&case.join("findings.txt"), &actual).err());
     }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    expected::report(&failures);
 }
 
 #[test]

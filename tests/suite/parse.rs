@@ -6,7 +6,7 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "files and the variable of a test need no atomic writes and no settings"
+    reason = "files of a test need no atomic writes"
 )]
 
 use std::fmt::Write as _;
@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use builder::dockerfile::{Parsed, dump, parse};
 use builder::source::{Diagnostic, SourceFile, SourceMap, Style, render};
 use proptest::prelude::*;
+
+use crate::support::expected;
 
 #[path = "../../fuzz/src/lib.rs"]
 #[expect(unreachable_pub, reason = "it is a library for the fuzz targets")]
@@ -40,35 +42,6 @@ fn files(name: &str, ending: &str, least: usize) -> Vec<PathBuf> {
         files.len()
     );
     files
-}
-
-/// Compares with the expectation beside `input`, or writes it.
-fn compare(input: &Path, ending: &str, actual: &str) -> Result<(), String> {
-    let path = input.with_extension(ending);
-    if std::env::var_os("UPDATE_EXPECT").is_some() {
-        fs::write(&path, actual).unwrap();
-        return Ok(());
-    }
-    match fs::read_to_string(&path) {
-        Ok(expected) if expected == actual => Ok(()),
-        Ok(expected) => Err(format!(
-            "{}:\n--- expected\n{expected}--- actual\n{actual}",
-            path.display()
-        )),
-        Err(error) => Err(format!(
-            "{}: {error}; UPDATE_EXPECT=1 writes it",
-            path.display()
-        )),
-    }
-}
-
-fn report(failures: &[String]) {
-    assert!(
-        failures.is_empty(),
-        "{} cases differ:\n\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
 }
 
 /// Reads a case; errors of reading are rendered as they would be shown.
@@ -101,16 +74,10 @@ fn accepted_files_become_their_trees() {
             failures.push(format!("{}: refused\n{warnings}", input.display()));
             continue;
         };
-        failures.extend(
-            compare(
-                &input,
-                "ast",
-                &format!("{}{warnings}", dump(&dockerfile, &file)),
-            )
-            .err(),
-        );
+        let actual = format!("{}{warnings}", dump(&dockerfile, &file));
+        failures.extend(expected::compare(&input.with_extension("ast"), &actual).err());
     }
-    report(&failures);
+    expected::report(&failures);
 }
 
 #[test]
@@ -129,9 +96,9 @@ fn refused_files_say_why() {
                 render_all(&sources, &parsed.diagnostics)
             }
         };
-        failures.extend(compare(&input, "diag", &actual).err());
+        failures.extend(expected::compare(&input.with_extension("diag"), &actual).err());
     }
-    report(&failures);
+    expected::report(&failures);
 }
 
 #[test]

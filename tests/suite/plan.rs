@@ -6,7 +6,7 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "files and the variable of a test need no atomic writes and no settings"
+    reason = "files of a test need no atomic writes"
 )]
 
 use std::fmt::Write as _;
@@ -21,6 +21,8 @@ use builder::plan::{
     context_name, dump, lower,
 };
 use builder::source::{Diagnostic, SourceMap, Style, render};
+
+use crate::support::expected;
 
 /// The config of every image that a case names.
 const BASE: &str = r#"{
@@ -120,27 +122,7 @@ fn dockerfiles_become_their_plans() {
     let mut failures = Vec::new();
     for case in &cases {
         let actual = planned(case);
-        let path = case.join("plan.txt");
-        if std::env::var_os("UPDATE_EXPECT").is_some() {
-            fs::write(&path, &actual).unwrap();
-            continue;
-        }
-        match fs::read_to_string(&path) {
-            Ok(expected) if expected == actual => {}
-            Ok(expected) => failures.push(format!(
-                "{}:\n--- expected\n{expected}--- actual\n{actual}",
-                path.display()
-            )),
-            Err(error) => failures.push(format!(
-                "{}: {error}; UPDATE_EXPECT=1 writes it",
-                path.display()
-            )),
-        }
+        failures.extend(expected::compare(&case.join("plan.txt"), &actual).err());
     }
-    assert!(
-        failures.is_empty(),
-        "{} cases differ:\n\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    expected::report(&failures);
 }

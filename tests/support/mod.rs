@@ -21,6 +21,7 @@ pub mod container;
 pub mod docker;
 pub mod docker_registry;
 pub mod env;
+pub mod expected;
 pub(crate) mod file_server;
 pub mod http;
 pub mod layout;
