@@ -87,6 +87,9 @@ pub enum BuildError {
     /// A Dockerfile that is to be changed and is no file of this machine.
     #[error("only a Dockerfile that is a file of this machine can be mended")]
     NotAFile,
+    /// A Dockerfile that somebody else has changed before its edits were written.
+    #[error("the Dockerfile has changed since it was read, so it was not mended")]
+    DockerfileChanged,
     /// A Dockerfile of a size that none has.
     #[error("the Dockerfile `{name}` is larger than {limit} bytes")]
     LargeDockerfile {
@@ -193,6 +196,7 @@ impl BuildError {
             Self::Context(_)
             | Self::ContextFile(_)
             | Self::StandardInput(_)
+            | Self::DockerfileChanged
             | Self::Export(_)
             | Self::Store(_)
             | Self::Disk(_) => Category::Environment,
@@ -258,6 +262,7 @@ impl BuildError {
             Self::Store(StoreError::Disk(error))
             | Self::Export(ExportError::Disk(error))
             | Self::Disk(error) => disk(error),
+            Self::DockerfileChanged => vec!["mend it once more".to_owned()],
             Self::Check(_) => vec![
                 "fix what the warnings say, or take rules out with `# check=skip=RULE`".to_owned(),
             ],

@@ -112,7 +112,11 @@ impl FetchError {
     pub fn is_authors(&self) -> bool {
         match self {
             Self::Download(error) => error.is_not_found(),
-            Self::Checksum { .. } | Self::NotAnArchive(_) | Self::Unfit { .. } => true,
+            Self::Checksum { .. } | Self::NotAnArchive(_) => true,
+            // The disk is nobody's archive.
+            Self::Unfit { source, .. } => {
+                !matches!(source, layer::Error::File(_) | layer::Error::WriteTar(_))
+            }
             Self::Git(error) => !matches!(
                 error,
                 GitError::Start(_) | GitError::Failed { .. } | GitError::LongAnswer(_)

@@ -147,14 +147,17 @@ impl Fixed {
     /// two are the same.
     ///
     /// # Errors
-    /// The disk; the old text is then still there.
+    /// The disk, or another text in the file by now; what was there is then still there.
     pub fn write(&self) -> Result<(), BuildError> {
-        if self.before != self.after {
-            // A link stays a link.
-            let path = fsio::canonicalize(&self.dockerfile)?;
-            fsio::rewrite(&path, self.after.as_bytes())?;
+        if self.before == self.after {
+            return Ok(());
         }
-        Ok(())
+        // A link stays a link.
+        let path = fsio::canonicalize(&self.dockerfile)?;
+        if fsio::read(&path)? != self.before.as_bytes() {
+            return Err(BuildError::DockerfileChanged);
+        }
+        Ok(fsio::rewrite(&path, self.after.as_bytes())?)
     }
 }
 

@@ -75,6 +75,28 @@ fn reader() -> Reader<'static> {
     }
 }
 
+#[test]
+fn a_text_that_somebody_else_changed_is_not_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("Dockerfile");
+    let write = |text: &str| {
+        fsio::write_atomic(&path, text.as_bytes(), fsio::Durability::Cached).unwrap();
+    };
+    write("FROM scratch as x\n");
+    let fixed = fix(&request(&path), &reader(), &mut Silence).unwrap();
+    assert_eq!(fixed.after, "FROM scratch AS x\n");
+    write("FROM scratch as y\n");
+    let refused = fixed.write().unwrap_err();
+    assert!(
+        matches!(refused, BuildError::DockerfileChanged),
+        "{refused}"
+    );
+    assert_eq!(fsio::read_to_string(&path).unwrap(), "FROM scratch as y\n");
+    write("FROM scratch as x\n");
+    fixed.write().unwrap();
+    assert_eq!(fsio::read_to_string(&path).unwrap(), fixed.after);
+}
+
 /// What becomes of a text if a finding of some rule edits it.
 fn applied(rule: &'static str, text: &str, edits: &[(&str, &str)]) -> Result<String, Refusal> {
     let dir = tempfile::tempdir().unwrap();
