@@ -16,6 +16,7 @@ use crate::oci::Reference;
 use crate::plan::{NetworkMode, NoCache};
 use crate::registry::{self, Credentials};
 use crate::solve::{RunSettings, SecretSource};
+use crate::source::boolean;
 use crate::ui;
 
 /// This machine's CA bundle, where distributions keep it.
@@ -363,11 +364,9 @@ fn no_cache(args: &BuildArgs) -> Result<NoCache, Failure> {
 /// A build argument that turns something on.
 fn switch(plan: &PlanRequest, name: &str) -> Result<bool, Failure> {
     match plan.build_args.get(name).map(String::as_str) {
-        None | Some("" | "0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-        Some(other) => Err(Failure::usage(format!(
-            "invalid boolean value for {name}: {other}"
-        ))),
+        None | Some("") => Ok(false),
+        Some(text) => boolean(text)
+            .ok_or_else(|| Failure::usage(format!("invalid boolean value for {name}: {text}"))),
     }
 }
 

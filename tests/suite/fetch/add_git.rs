@@ -1,9 +1,5 @@
 //! ADD of Git repositories.
 
-use std::time::Duration;
-
-use rustix::process::{Pid, Signal, kill_process};
-
 use super::{GitDaemon, Repository, build, built, text};
 use crate::support::file_server::FileServer;
 use crate::support::progress::Progress;
@@ -236,47 +232,6 @@ fn an_agent_is_lent_to_git() {
     assert!(failed.stderr.contains("lent: "), "{}", failed.stderr);
     let own = socket.to_str().unwrap();
     assert!(!failed.stderr.contains(own), "{}", failed.stderr);
-}
-
-#[test]
-fn an_interrupt_ends_git_and_leaves_nothing() {
-    let env = TestEnv::new();
-    // In the place of `git`: a program that waits for one of its own.
-    let program = env.write(
-        "bin/git",
-        "#!/bin/sh\nsleep 600 &\necho $! > \"$HOME/child\"\nmv \"$HOME/child\" \"$HOME/waits\"\nwait\n",
-    );
-    builder::fsio::set_mode(&program, 0o755).unwrap();
-    builder::fsio::create_dir_all(env.path("home")).unwrap();
-    let mut path = env.path("bin").into_os_string();
-    path.push(":");
-    path.push(process::host_variable("PATH").unwrap());
-    for subcommand in ["build", "check"] {
-        let waits = env.path("home/waits");
-        builder::fsio::remove_file_if_there(&waits).unwrap();
-        let mut command = env.command(subcommand, ["https://a.example/x.git"]);
-        let mut child = command
-            .env("PATH", &path)
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        while !waits.exists() {
-            assert_eq!(child.try_wait().unwrap(), None, "{subcommand} ended early");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let helper = builder::fsio::read_to_string(&waits).unwrap();
-        let id = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-        kill_process(id, Signal::INT).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(130), "{subcommand}");
-        // A dead process has no command line, even if nobody has asked for its exit status yet.
-        let line = builder::fsio::read(format!("/proc/{}/cmdline", helper.trim()));
-        assert!(
-            line.unwrap_or_default().is_empty(),
-            "{subcommand}: {helper}"
-        );
-        let left = builder::fsio::read_dir_sorted(env.root().join("v1/tmp")).unwrap();
-        assert!(left.is_empty(), "{subcommand}: {left:?}");
-    }
 }
 
 #[test]

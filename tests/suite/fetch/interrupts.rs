@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use builder::fsio;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{TestEnv, require_capability};
+use crate::support::{TestEnv, process, require_capability};
 
 /// Long enough for a busy machine, and far from the minute after which silence would end a wait by itself.
 const AT_ONCE: Duration = Duration::from_secs(10);
@@ -125,6 +125,37 @@ fn git_ends_with_its_build() {
     let url = format!("git://127.0.0.1:{}/repository", server.port);
     interrupted(&env, ("build", &[&url]), &server);
     interrupted(&env, ("check", &[&url]), &server);
+}
+
+#[test]
+fn helpers_of_git_end_with_it() {
+    let env = TestEnv::new();
+    // In the place of `git`: a program that waits for one of its own.
+    let program = env.write(
+        "bin/git",
+        "#!/bin/sh\nsleep 600 &\necho $! > \"$HOME/child\"\nmv \"$HOME/child\" \"$HOME/waits\"\nwait\n",
+    );
+    fsio::set_mode(&program, 0o755).unwrap();
+    let waits = env.path("home/waits");
+    fsio::create_dir_all(env.path("home")).unwrap();
+    let mut path = env.path("bin").into_os_string();
+    path.push(":");
+    path.push(process::host_variable("PATH").unwrap());
+    let arguments = ["https://a.example/x.git"];
+    let mut command = env.command("build", arguments);
+    command.env("PATH", &path).stdout(Stdio::null());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let started = Instant::now();
+    while fsio::metadata(&waits).is_err() {
+        assert_eq!(child.try_wait().unwrap(), None, "it ended early");
+        assert!(started.elapsed() < AT_ONCE, "`git` was not started");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let helper = fsio::read_to_string(&waits).unwrap();
+    ends(&env, child, &arguments);
+    // A dead process has no command line, even if nobody has asked for its exit status yet.
+    let line = fsio::read(format!("/proc/{}/cmdline", helper.trim()));
+    assert!(line.unwrap_or_default().is_empty(), "{helper} goes on");
 }
 
 #[test]
