@@ -3,6 +3,7 @@
 //! Each check is a function over texts that answers with complaints, and has tests beside it that show it fail. A new
 //! edge between modules is a one-line change to [`MAY_USE`], which a reviewer sees.
 
+mod documents;
 mod edges;
 mod files;
 mod places;
@@ -13,6 +14,7 @@ use std::path::Path;
 
 use builder::fsio;
 
+use documents::{check_edge_table, check_module_table, check_store_folders};
 use edges::{check_edges, check_table};
 use files::{check_declared, check_dependencies, check_form, check_rule_pages};
 use places::check_places;
@@ -141,6 +143,19 @@ fn the_table_has_every_module_and_no_cycle() {
         .map(|name| name.trim_end_matches(".rs").to_owned())
         .collect();
     assert_tidy(&check_table(MAY_USE, &modules));
+}
+
+#[test]
+fn the_map_is_that_of_the_code() {
+    let text = |path: &str| fsio::read_to_string(package().join(path)).unwrap();
+    let page = text("docs/architecture.md");
+    assert_tidy(&check_edge_table(&page, MAY_USE));
+    let is_there = |path: &str| !path.is_empty() && package().join(path).exists();
+    assert_tidy(&check_module_table(&page, MAY_USE, is_there));
+    for path in ["docs/architecture.md", "docs/store-layout.md", "src/lib.rs"] {
+        let paths = text("src/store/paths.rs");
+        assert_tidy(&check_store_folders(path, &text(path), &paths));
+    }
 }
 
 #[test]
