@@ -37,8 +37,8 @@ use crate::layer::Privileges;
 use crate::lint;
 use crate::oci::{Digest, Platform};
 use crate::plan::{
-    self, BaseSource, NamedContext, Observation, Plan, PlanOptions, PlannedImage, ResolvedBases,
-    RunMount, StepKind, TreeSource,
+    self, NamedContext, Observation, Plan, PlanOptions, PlannedImage, ResolvedBases, RunMount,
+    StepKind, TreeSource,
 };
 use crate::sandbox::{Cancel, StepRunner};
 use crate::solve::{
@@ -256,18 +256,11 @@ pub fn plan_only(
 fn plan_options(request: &Request, opened: &Opened) -> PlanOptions {
     let context = |source: &ContextSource| match source {
         ContextSource::Directory(_) => NamedContext::Directory,
-        // Standard input is the main context's alone.
-        ContextSource::Scratch | ContextSource::Stdin => NamedContext::Scratch,
-        ContextSource::Tree(origin) => NamedContext::Image(BaseSource::Tree(origin.clone())),
         ContextSource::Stage(name) => NamedContext::Stage(name.clone()),
-        ContextSource::Image(reference) => {
-            NamedContext::Image(BaseSource::Reference(reference.clone()))
-        }
-        ContextSource::Layout { path, tag, digest } => NamedContext::Image(BaseSource::Layout {
-            path: path.clone(),
-            tag: tag.clone(),
-            digest: *digest,
-        }),
+        // Standard input is the main context's alone.
+        other => other
+            .base()
+            .map_or(NamedContext::Scratch, NamedContext::Image),
     };
     let wishes = &request.plan;
     PlanOptions {

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::devices::DeviceSettings;
 use crate::export::OutputSpec;
 use crate::oci::{Digest, Platform, Reference};
-use crate::plan::{Entitlements, HttpSource, NetworkMode, NoCache, Origin};
+use crate::plan::{BaseSource, Entitlements, HttpSource, NetworkMode, NoCache, Origin};
 use crate::registry;
 use crate::solve::RunSettings;
 
@@ -99,6 +99,22 @@ pub enum ContextSource {
         /// Its digest there.
         digest: Option<Digest>,
     },
+}
+
+impl ContextSource {
+    /// The base that it is, unless it is a folder, nothing, or still to be found out.
+    pub(super) fn base(&self) -> Option<BaseSource> {
+        match self {
+            Self::Tree(origin) => Some(BaseSource::Tree(origin.clone())),
+            Self::Image(reference) => Some(BaseSource::Reference(reference.clone())),
+            Self::Layout { path, tag, digest } => Some(BaseSource::Layout {
+                path: path.clone(),
+                tag: tag.clone(),
+                digest: *digest,
+            }),
+            Self::Directory(_) | Self::Stdin | Self::Scratch | Self::Stage(_) => None,
+        }
+    }
 }
 
 /// What shapes the graph.

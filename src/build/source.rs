@@ -13,6 +13,7 @@ use super::request::{ContextSource, DockerfileSource, Request};
 use super::{ImageResolver, ResolveError, Sources, Vertices};
 use crate::context::{IgnoreFile, LocalContext};
 use crate::dockerfile::{self, Dockerfile};
+use crate::fetch::FetchError;
 use crate::fsio;
 use crate::layer;
 use crate::oci::{BaseImage, Platform};
@@ -28,6 +29,9 @@ const LARGEST_DOCKERFILE: u64 = 16 << 20;
 const LARGEST_DOWNLOAD: u64 = 2 << 20;
 /// How often somebody who waits for standard input looks whether the user wants to stop.
 const STOP_POLL: Duration = Duration::from_millis(20);
+
+/// How standard input is called in messages.
+const STDIN: &str = "standard input";
 
 /// What contexts and Dockerfiles are read with.
 #[derive(Clone, Debug)]
@@ -144,38 +148,42 @@ fn context(
     reader: &Reader<'_>,
     vertices: &mut Vertices<'_>,
 ) -> Result<(Context, Option<Text>), BuildError> {
-    let source = match &request.source.context {
+    match &request.source.context {
         ContextSource::Directory(path) => {
             // A wrong context is said before a Dockerfile that is missing because of it.
             LocalContext::open(path, IgnoreFile::none())?;
             return Ok((Context::Folder(path.clone()), None));
         }
         ContextSource::Stdin => return standard_input(request, reader, vertices),
-        // A stage stands for a name, and the main context has none.
-        ContextSource::Scratch | ContextSource::Stage(_) => return Ok((Context::Empty, None)),
-        ContextSource::Image(reference) => BaseSource::Reference(reference.clone()),
-        ContextSource::Layout { path, tag, digest } => BaseSource::Layout {
-            path: path.clone(),
-            tag: tag.clone(),
-            digest: *digest,
-        },
-        ContextSource::Tree(origin) => BaseSource::Tree(origin.clone()),
+        _ => {}
+    }
+    // A stage stands for a name, and the main context has none.
+    let Some(source) = request.source.context.base() else {
+        return Ok((Context::Empty, None));
     };
-    let platform = request
-        .plan
-        .platforms
-        .first()
-        .cloned()
-        .unwrap_or_else(Platform::host);
+    let platforms = &request.plan.platforms;
+    let platform = platforms.first().cloned().unwrap_or_else(Platform::host);
     let base = BaseRequest::new(source, &platform, &Platform::host());
     let name = error::image_name(&base);
-    let image = vertices.work(format!("[internal] load build context {name}"), |_, _| {
-        reader
-            .resolver
-            .resolve(&base)
-            .map_err(|source| BuildError::ContextSource { name, source })
-    })?;
+    let image = fetched(reader, &base, &name, &name, vertices)?;
     Ok((Context::Base(Box::new(base), Arc::new(image)), None))
+}
+
+/// A context that is no folder, had from wherever it is.
+fn fetched(
+    reader: &Reader<'_>,
+    base: &BaseRequest,
+    name: &str,
+    label: &str,
+    vertices: &mut Vertices<'_>,
+) -> Result<BaseImage, BuildError> {
+    vertices.work(format!("[internal] load build context {label}"), |_, _| {
+        let failed = |source| BuildError::ContextSource {
+            name: name.to_owned(),
+            source,
+        };
+        reader.resolver.resolve(base).map_err(failed)
+    })
 }
 
 /// An archive, which is then the context, or a Dockerfile, which then has none.
@@ -190,32 +198,38 @@ fn standard_input(
     if layer::open_archive(&path).map_err(unfit)?.is_some() {
         let source = BaseSource::Tree(Origin::Archive(path));
         let base = BaseRequest::new(source, &Platform::host(), &Platform::host());
-        let name = "from standard input".to_owned();
-        let mut image =
-            vertices.work(format!("[internal] load build context {name}"), |_, _| {
-                reader
-                    .resolver
-                    .resolve(&base)
-                    .map_err(|source| BuildError::ContextSource { name, source })
-            })?;
+        let fetched = fetched(reader, &base, STDIN, "from standard input", vertices);
+        let mut image = fetched.map_err(of_standard_input)?;
         // The path is another one each time.
-        "standard input".clone_into(&mut image.name);
+        STDIN.clone_into(&mut image.name);
         return Ok((Context::Base(Box::new(base), Arc::new(image)), None));
     }
     if request.source.dockerfile.is_some() {
         return Err(BuildError::AmbiguousDockerfile);
     }
     let text = Text {
-        bytes: limited(fsio::open(&path)?, LARGEST_DOCKERFILE, "standard input")?,
+        bytes: limited(fsio::open(&path)?, LARGEST_DOCKERFILE, STDIN)?,
         name: "Dockerfile".to_owned(),
         path: None,
     };
     Ok((Context::Empty, Some(text)))
 }
 
+/// The error without the name of the file that standard input was put into.
+fn of_standard_input(mut error: BuildError) -> BuildError {
+    if let BuildError::ContextSource {
+        source: ResolveError::Fetch(FetchError::Unfit { name, .. }),
+        ..
+    } = &mut error
+    {
+        STDIN.clone_into(name);
+    }
+    error
+}
+
 fn store<'r>(reader: &Reader<'r>) -> Result<&'r Store, BuildError> {
     let none = || BuildError::ContextSource {
-        name: "standard input".to_owned(),
+        name: STDIN.to_owned(),
         source: ResolveError::NoStore,
     };
     reader.store.map(AsRef::as_ref).ok_or_else(none)
@@ -262,7 +276,7 @@ fn read(
     match (&request.source.dockerfile, context) {
         (Some(DockerfileSource::Stdin), _) => vertices.work(label("-"), |_, _| {
             let input = (reader.stdin)();
-            let read = move || limited(input, LARGEST_DOCKERFILE, "standard input");
+            let read = move || limited(input, LARGEST_DOCKERFILE, STDIN);
             Ok(Text {
                 bytes: apart(reader, read)??,
                 name: "Dockerfile".to_owned(),

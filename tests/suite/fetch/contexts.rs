@@ -186,6 +186,16 @@ fn what_cannot_be_meant_is_refused() {
             outcome.stderr
         );
     }
+    // What is wrong with an archive is told of where it came from, not of where it was put.
+    let marked = tarball(&[("Dockerfile", "FROM scratch\n"), (".wh.a", "")]);
+    let outcome = piped(&env, &marked, &["-"]).exited(1);
+    assert!(
+        outcome
+            .stderr
+            .contains("cannot use `standard input`: cannot put `.wh.a` into the layer"),
+        "{}",
+        outcome.stderr
+    );
     // An empty standard input is an empty Dockerfile.
     let outcome = piped(&env, b"", &["-"]).exited(1);
     assert!(
