@@ -4,6 +4,7 @@
 //! are kept apart from it, so that no message, history or key can show them.
 
 mod git;
+mod git_query;
 mod http;
 
 use std::fmt;
