@@ -91,6 +91,7 @@ impl Fetcher {
                 .or_else(|| self.secret(id))
         };
         let header = secret("GIT_AUTH_HEADER")
+            .map(|header| header.header())
             .or_else(|| {
                 secret("GIT_AUTH_TOKEN").map(|token| token.as_password_of("x-access-token"))
             })

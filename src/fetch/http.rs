@@ -127,7 +127,7 @@ impl Fetcher {
     fn authorization(&self, source: &HttpSource) -> Option<Secret> {
         let host = url::Url::parse(&source.url).ok()?.host_str()?.to_owned();
         if let Some(header) = self.secret(&format!("HTTP_AUTH_HEADER_{host}")) {
-            return Some(header);
+            return Some(header.header());
         }
         if let Some(token) = self.secret(&format!("HTTP_AUTH_TOKEN_{host}")) {
             return Some(token.bearer());

@@ -30,6 +30,12 @@ impl Secret {
         &self.0
     }
 
+    /// The value of an `Authorization` header that is this text; the line end of a file is none of it.
+    #[must_use]
+    pub fn header(&self) -> Self {
+        Self(self.0.trim().to_owned())
+    }
+
     /// The value of an `Authorization` header that shows this token.
     #[must_use]
     pub fn bearer(&self) -> Self {

@@ -192,6 +192,9 @@ fn logins_reach_the_host_and_nobody_else() {
     );
     assert!(!outcome.stderr.contains("hunter2"));
     assert!(!text(&env, "d/.git/config").contains("hunter2"));
+    env.write("header", "Basic eC1hY2Nlc3MtdG9rZW46aHVudGVyMg==\n");
+    let header = ["--secret", "id=GIT_AUTH_HEADER,src=header", "context"];
+    build(&env, &header).succeeded();
     // Only for another host: as if there were none. The commit is known, but whether it is still the branch's is not.
     let other = [
         "--secret",

@@ -165,12 +165,17 @@ fn redirects_are_followed_and_logins_are_not_passed_on() {
         "{}",
         refused.stderr
     );
-    let secret = "id=HTTP_AUTH_TOKEN_127.0.0.1,src=token";
-    let (outcome, _) = built(&env, &["--secret", secret, "context"]);
-    // The name is that of the URL as written.
-    assert_eq!(text(&env, "start"), "content");
-    assert!(!outcome.stderr.contains("hunter2"));
-    assert_eq!(other.take_log(), ["/file 200"]);
+    env.write("header", "Bearer hunter2\n");
+    for secret in [
+        "id=HTTP_AUTH_TOKEN_127.0.0.1,src=token",
+        "id=HTTP_AUTH_HEADER_127.0.0.1,src=header",
+    ] {
+        let (outcome, _) = built(&env, &["--secret", secret, "context"]);
+        // The name is that of the URL as written.
+        assert_eq!(text(&env, "start"), "content");
+        assert!(!outcome.stderr.contains("hunter2"));
+        assert_eq!(other.take_log(), ["/file 200"], "{secret}");
+    }
 }
 
 #[test]
