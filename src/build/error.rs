@@ -33,6 +33,14 @@ pub enum BuildError {
     /// The Dockerfile cannot be read.
     #[error("failed to read dockerfile: {0}")]
     ReadDockerfile(#[source] fsio::Error),
+    /// The Dockerfile is not here but in the context.
+    #[error("failed to read dockerfile: {source}")]
+    DockerfileInContext {
+        /// Why not.
+        source: fsio::Error,
+        /// Where it is.
+        inside: PathBuf,
+    },
     /// The context that is no folder has no Dockerfile.
     #[error("failed to read dockerfile: `{}` is not in the context `{context}`", path.display())]
     NoDockerfile {
@@ -172,6 +180,7 @@ impl BuildError {
             Self::Solve(error) if error.source.is_environment() => Category::Environment,
             Self::ReadDockerfile(error) if error.is_permission() => Category::Environment,
             Self::ReadDockerfile(_)
+            | Self::DockerfileInContext { .. }
             | Self::NoDockerfile { .. }
             | Self::LargeDockerfile { .. }
             | Self::Text(_)
@@ -232,6 +241,10 @@ impl BuildError {
             Self::ReadDockerfile(error) if error.is_not_found() => {
                 vec!["name another file with `-f FILE`".to_owned()]
             }
+            Self::DockerfileInContext { inside, .. } => vec![format!(
+                "the file is looked for in the current folder; the one in the context is `-f {}`",
+                inside.display()
+            )],
             Self::NoDockerfile { .. } => vec![
                 "`-f FILE` is a file in this context; `-f /PATH`, `-f URL` and `-f -` are not"
                     .to_owned(),

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::error::BuildError;
 use super::request::Request;
 use super::{Tools, Vertices};
-use crate::export::{self, Destination, ExportLayer, Image, ImageSet, OutputKind, OutputSpec};
+use crate::export::{
+    self, Destination, ExportError, ExportLayer, Image, ImageSet, OutputKind, OutputSpec,
+};
 use crate::fsio;
 use crate::image::AssembledImage;
 use crate::oci::{BlobSource, Config, Descriptor, Digest, LayerSource, Reference, media_type};
@@ -50,6 +52,7 @@ pub(super) fn finish(
         images,
         index: request.index,
         names: request.names.clone(),
+        stop: tools.client.stop().clone(),
     };
     name(&tools.store, &set, &stored, &solve::rfc3339(now), vertices)?;
     let mut written = None;
@@ -139,40 +142,22 @@ fn write(
     vertices: &mut Vertices<'_>,
 ) -> Result<Option<Descriptor>, BuildError> {
     let names = output_names(set, spec);
-    match (spec.kind, &spec.destination) {
-        (OutputKind::Oci | OutputKind::Docker, destination) => {
+    match spec.kind {
+        OutputKind::Oci | OutputKind::Docker => {
             let what = if spec.kind == OutputKind::Docker {
                 "docker image"
             } else {
                 "oci image"
             };
             vertices.work(format!("exporting to {what} format"), |_, _| {
-                let prepared = export::prepare(&tools.store, set, spec)?;
-                match destination {
-                    Some(Destination::Path(folder)) if !spec.tar => {
-                        export::write_layout(&tools.store, &prepared, &names, folder)?;
-                    }
-                    destination => {
-                        let destination = destination.clone().unwrap_or(Destination::Stdout);
-                        let docker = spec.kind == OutputKind::Docker;
-                        let mut stdout = (tools.stdout)();
-                        export::write_archive(
-                            &tools.store,
-                            &prepared,
-                            &names,
-                            docker,
-                            &destination,
-                            &mut stdout,
-                        )?;
-                    }
-                }
-                Ok(Some(prepared.root()))
+                unless_stopped(tools, files(tools, set, spec, &names))
             })
         }
-        (OutputKind::Image, _) if spec.push => {
+        OutputKind::Image if spec.push => {
             let shown: Vec<String> = names.iter().map(ToString::to_string).collect();
             vertices.work(format!("pushing {}", shown.join(", ")), |sink, id| {
-                let prepared = export::prepare(&tools.store, set, spec)?;
+                let prepared = export::prepare(&tools.store, set, spec);
+                let prepared = unless_stopped(tools, prepared)?;
                 push(tools, &prepared, &names, sink, id)?;
                 Ok(Some(prepared.root()))
             })
@@ -180,6 +165,43 @@ fn write(
         // A name in the local store is given anyway, and the other kinds are refused when they are read.
         _ => Ok(None),
     }
+}
+
+/// Writes a layout or a tarball.
+fn files(
+    tools: &Tools<'_>,
+    set: &ImageSet,
+    spec: &OutputSpec,
+    names: &[Reference],
+) -> Result<Option<Descriptor>, ExportError> {
+    let prepared = export::prepare(&tools.store, set, spec)?;
+    match &spec.destination {
+        Some(Destination::Path(folder)) if !spec.tar => {
+            export::write_layout(&tools.store, &prepared, names, folder)?;
+        }
+        destination => {
+            let destination = destination.clone().unwrap_or(Destination::Stdout);
+            let docker = spec.kind == OutputKind::Docker;
+            let mut stdout = (tools.stdout)();
+            export::write_archive(
+                &tools.store,
+                &prepared,
+                names,
+                docker,
+                &destination,
+                &mut stdout,
+            )?;
+        }
+    }
+    Ok(Some(prepared.root()))
+}
+
+/// Whatever a wish to stop broke off, it is the wish that counts.
+fn unless_stopped<T>(tools: &Tools<'_>, result: Result<T, ExportError>) -> Result<T, BuildError> {
+    result.map_err(|error| match tools.client.stop().is_requested() {
+        true => BuildError::Interrupted,
+        false => error.into(),
+    })
 }
 
 fn output_names(set: &ImageSet, spec: &OutputSpec) -> Vec<Reference> {
@@ -271,6 +293,7 @@ pub fn save(
         images,
         index: false,
         names: vec![name.clone()],
+        stop: tools.client.stop().clone(),
     };
     let mut vertices = Vertices::new(sink);
     for spec in outputs {

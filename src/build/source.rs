@@ -298,9 +298,25 @@ fn read(
                 .find_map(|name| in_base(reader, image, Path::new(name)).transpose());
             found.unwrap_or_else(|| Err(missing_in(image, Path::new("Dockerfile"))))
         }),
+        (Some(DockerfileSource::Path(path)), Context::Folder(folder)) => {
+            local(path, vertices).map_err(|error| elsewhere(error, folder, path))
+        }
         (Some(DockerfileSource::Path(path)), _) => local(path, vertices),
         (None, Context::Folder(folder)) => local(&usual(folder), vertices),
         (None, Context::Empty) => Err(missing(Path::new("Dockerfile"))),
+    }
+}
+
+/// Says so if a Dockerfile that is not there is in the context.
+fn elsewhere(error: BuildError, folder: &Path, path: &Path) -> BuildError {
+    let inside = folder.join(path);
+    match error {
+        BuildError::ReadDockerfile(source)
+            if source.is_not_found() && fsio::metadata(&inside).is_ok() =>
+        {
+            BuildError::DockerfileInContext { source, inside }
+        }
+        error => error,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Arg, ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueHint};
+
+use super::values;
 
 /// Compiles a Dockerfile into an OCI image. No daemon; one binary.
 #[derive(Debug, Parser)]
@@ -23,6 +25,28 @@ pub(super) struct Cli {
     pub(super) global: Global,
     #[command(subcommand)]
     pub(super) command: Command,
+}
+
+/// The command line as clap knows it.
+pub(super) fn command() -> clap::Command {
+    Cli::command().mut_subcommand("build", |build| {
+        ["push", "no_cache", "pull", "quiet", "check"]
+            .into_iter()
+            .fold(build, |build, flag| build.mut_arg(flag, with_value))
+    })
+}
+
+/// A flag that may say whether it is on, as those of the reference do: `--pull=false`.
+fn with_value(flag: Arg) -> Arg {
+    flag.action(ArgAction::Set)
+        .value_name("BOOL")
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_value("false")
+        .default_missing_value("true")
+        .value_parser(values::switch)
+        .hide_possible_values(true)
+        .hide_default_value(true)
 }
 
 /// Options of every command.
@@ -98,7 +122,7 @@ pub(super) struct BuildArgs {
     #[arg(long, value_name = "NAME=SOURCE")]
     pub(super) build_context: Vec<String>,
 
-    /// Platforms of the image, os/arch[/variant], several with commas or repeated [default: this machine's]
+    /// Platforms of the image, os/arch[/variant] or `local`, several with commas or repeated [default: this machine's]
     #[arg(
         long,
         env = "DOCKER_DEFAULT_PLATFORM",
@@ -198,8 +222,8 @@ pub(super) struct BuildArgs {
     #[arg(long, conflicts_with = "call")]
     pub(super) check: bool,
 
-    /// Show what would happen instead of building: `plan` (the instruction graph)
-    #[arg(long, value_name = "WHAT", value_parser = ["plan"])]
+    /// Show what would happen instead of building: `plan` (the instruction graph), or a method of --call
+    #[arg(long, value_name = "WHAT", conflicts_with_all = ["call", "check"])]
     pub(super) print: Option<String>,
 }
 
@@ -212,7 +236,7 @@ environment. A base image that cannot be had is no failure: a note says what was
 Rules are turned off for a file with `# check=skip=RULE` in its first lines, for an instruction with such a line above it."
 )]
 pub(super) struct CheckArgs {
-    /// Build context: a folder
+    /// Build context, as for `builder build`
     #[arg(value_name = "CONTEXT", default_value = ".", value_hint = ValueHint::DirPath)]
     pub(super) context: PathBuf,
 
@@ -332,4 +356,51 @@ pub(super) struct RmiArgs {
     /// Names of images in the local store
     #[arg(value_name = "NAME", required = true)]
     pub(super) names: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches as _;
+
+    use super::*;
+
+    fn build(words: &str) -> Result<BuildArgs, clap::Error> {
+        let words = ["builder", "build"].into_iter().chain(words.split(' '));
+        let matches = command().try_get_matches_from(words)?;
+        match Cli::from_arg_matches(&matches)?.command {
+            Command::Build(args) => Ok(*args),
+            other => panic!("a build is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_that_are_on_or_off_may_say_so() {
+        for (words, expected) in [
+            (".", [false; 5]),
+            ("--push --no-cache --pull -q --check .", [true; 5]),
+            (
+                "--push=true --no-cache=1 --pull=t -q=true --check=TRUE .",
+                [true; 5],
+            ),
+            (
+                "--push=false --no-cache=0 --pull=f -q=false --check=F .",
+                [false; 5],
+            ),
+        ] {
+            let args = build(words).unwrap();
+            let found = [args.push, args.no_cache, args.pull, args.quiet, args.check];
+            assert_eq!(found, expected, "{words}");
+            assert_eq!(args.context, PathBuf::from("."), "{words}");
+        }
+        let args = build("-qt name --pull context").unwrap();
+        assert!(args.quiet && args.pull);
+        assert_eq!(args.tag, ["name"]);
+        for wrong in [
+            "--pull=maybe .",
+            "--pull true .",
+            "--check --call=outline .",
+        ] {
+            assert!(build(wrong).is_err(), "{wrong}");
+        }
+    }
 }

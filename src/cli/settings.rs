@@ -12,7 +12,7 @@ use super::{permissions, values};
 use crate::agent::{AgentSource, Agents};
 use crate::build::{ContextSource, DockerfileSource, PlanRequest, Request, SourceRequest};
 use crate::export::{Destination, OutputKind, OutputSpec};
-use crate::oci::Reference;
+use crate::oci::{Platform, Reference};
 use crate::plan::{NetworkMode, NoCache};
 use crate::registry::{self, Credentials};
 use crate::solve::{RunSettings, SecretSource};
@@ -26,6 +26,9 @@ const SYSTEM_BUNDLES: [&str; 4] = [
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
+
+/// What `--print` has that `--call` has not.
+const PLAN: &str = "plan";
 
 /// The environment as the builder sees it.
 #[derive(Debug)]
@@ -196,8 +199,15 @@ pub(super) fn build(
 
 /// What to do instead of building, if anything.
 pub(super) fn call(args: &BuildArgs) -> Result<Option<values::Call>, Failure> {
-    let text = if args.check { "check" } else { &args.call };
-    values::call(text).map_err(Failure::usage)
+    match args.print.as_deref() {
+        None if args.check => values::call("check").map_err(Failure::usage),
+        None => values::call(&args.call).map_err(Failure::usage),
+        Some(PLAN) => Ok(None),
+        // What `--call` was called before.
+        Some(method) => values::call(method).map_err(|error| {
+            Failure::usage(error).hint("`--print plan` shows the instruction graph")
+        }),
+    }
 }
 
 #[expect(
@@ -323,11 +333,19 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
     let mut labels = Vec::new();
     for text in &args.label {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        if key.is_empty() {
+            return Err(Failure::usage(format!(
+                "invalid label \"{text}\": empty name"
+            )));
+        }
         labels.push((key.to_owned(), value.to_owned()));
     }
     let mut platforms = Vec::new();
     for text in args.platform.iter().filter(|text| !text.is_empty()) {
-        let platform = text.trim().parse().map_err(Failure::usage)?;
+        let platform = match text.trim() {
+            "local" => Platform::host(),
+            text => text.parse().map_err(Failure::usage)?,
+        };
         if !platforms.contains(&platform) {
             platforms.push(platform);
         }

@@ -110,6 +110,15 @@ pub(super) fn call(text: &str) -> Result<Option<Call>, String> {
     }))
 }
 
+/// Reads the value of a flag that is on or off, as in `--pull=false`.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
+}
+
 /// Reads a value of `--ssh`: the id, and the paths that it names.
 pub(super) fn ssh(text: &str) -> (&str, Vec<PathBuf>) {
     let (id, paths) = text.split_once('=').unwrap_or((text, ""));

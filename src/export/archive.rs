@@ -165,6 +165,7 @@ fn write(
                 let blob = store
                     .open_blob_file(descriptor.digest)
                     .map_err(|e| Problem::Export(e.into()))?;
+                let blob = fsio::Stoppable::new(blob, || set.stop.is_requested());
                 tar.append_data(&mut header(descriptor.size, 0o644), path, blob)
                     .inspect_err(|error| {
                         if error.kind() == io::ErrorKind::InvalidData {

@@ -5,9 +5,11 @@ use std::num::NonZeroUsize;
 
 use super::spec::Compression;
 use super::{ExportError, OutputSpec};
+use crate::fsio::Stoppable;
 use crate::image::AssembledImage;
 use crate::layer::{self, Compressor};
 use crate::oci::{Descriptor, Digest, LayerSource, Manifest, Platform, media_type};
+use crate::registry::Stop;
 use crate::store::Store;
 
 /// An image to be exported, for one platform.
@@ -62,10 +64,11 @@ pub(super) fn prepare(
     store: &Store,
     image: &Image,
     spec: &OutputSpec,
+    stop: &Stop,
 ) -> Result<PreparedImage, ExportError> {
     let mut descriptors = Vec::with_capacity(image.layers.len());
     for layer in &image.layers {
-        descriptors.push(blob_of(store, layer, spec)?);
+        descriptors.push(blob_of(store, layer, spec, stop)?);
     }
     let manifest = image.assembled.manifest(descriptors);
     Ok(PreparedImage {
@@ -82,6 +85,7 @@ fn blob_of(
     store: &Store,
     layer: &ExportLayer,
     spec: &OutputSpec,
+    stop: &Stop,
 ) -> Result<Descriptor, ExportError> {
     if let Some(remote) = &layer.remote
         && !spec.force_compression
@@ -121,7 +125,7 @@ fn blob_of(
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let ((), digest, size) = store.create_blob(|out| {
         let mut compressor = Compressor::new(compression, threads, out);
-        write_plain(store, layer, &mut compressor)?;
+        write_plain(store, layer, &mut compressor, stop)?;
         compressor.finish().map_err(|source| ExportError::Layer {
             diff_id: layer.diff_id,
             source,
@@ -138,7 +142,9 @@ fn write_plain(
     store: &Store,
     layer: &ExportLayer,
     out: &mut impl Write,
+    stop: &Stop,
 ) -> Result<(), ExportError> {
+    let out = &mut Stoppable::new(out, || stop.is_requested());
     let diff_id = layer.diff_id;
     let broken = |source| ExportError::Layer { diff_id, source };
     if let Some(tar) = store.layer_tar(diff_id) {
@@ -166,7 +172,9 @@ fn write_plain(
     };
     written.map(drop).map_err(|source| {
         // What is damaged becomes a miss, so that the next build mends it.
-        store.forget_layer(diff_id);
+        if !stop.is_requested() {
+            store.forget_layer(diff_id);
+        }
         broken(source)
     })
 }
@@ -184,4 +192,53 @@ fn copy(
         ))
     };
     std::io::copy(reader, out).map(drop).map_err(broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::OutputKind;
+    use crate::fsio;
+    use crate::layer::{Entry, EntryKind, TarWriter};
+    use crate::store::{LayerForm, NewLayer};
+
+    #[test]
+    fn a_wish_to_stop_breaks_compression_off_and_costs_no_layer() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        for (kind, content) in [
+            (EntryKind::file(4), Some(b"text".as_slice())),
+            (EntryKind::directory(), None),
+        ] {
+            let path = folder.path().join("tar");
+            let mut tar = TarWriter::new(fsio::create(&path).unwrap());
+            let mut reader = content;
+            let reader = reader
+                .as_mut()
+                .map(|reader| reader as &mut dyn std::io::Read);
+            tar.append(Entry::new("name", kind, 0o755), reader).unwrap();
+            let (made, _) = tar.finish().unwrap();
+            store
+                .publish_layer(&NewLayer {
+                    diff_id: made.diff_id,
+                    toc: &made.toc,
+                    // Of a directory the table says everything.
+                    form: match content {
+                        Some(_) => LayerForm::Tar(&path),
+                        None => LayerForm::Contents,
+                    },
+                })
+                .unwrap();
+            let layer = ExportLayer {
+                diff_id: made.diff_id,
+                remote: None,
+            };
+            let spec = OutputSpec::new(OutputKind::Oci);
+            let stop = Stop::new();
+            stop.stop();
+            assert!(blob_of(&store, &layer, &spec, &stop).is_err());
+            assert!(store.has_layer(made.diff_id));
+            blob_of(&store, &layer, &spec, &Stop::new()).unwrap();
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use super::blobs::{self, Image, PreparedImage};
 use super::{ExportError, OutputKind, OutputSpec};
 use crate::oci::{Descriptor, Index, Reference, media_type};
+use crate::registry::Stop;
 use crate::store::Store;
 
 /// What is exported together under the same names: one image a platform.
@@ -14,6 +15,8 @@ pub struct ImageSet {
     pub index: bool,
     /// Names.
     pub names: Vec<Reference>,
+    /// The user's wish to stop.
+    pub stop: Stop,
 }
 
 /// Images with all their blobs known, and the document over them.
@@ -23,6 +26,8 @@ pub struct PreparedSet {
     pub images: Vec<PreparedImage>,
     /// The bytes of the index, where there is one.
     pub index: Option<Vec<u8>>,
+    /// The user's wish to stop.
+    pub stop: Stop,
 }
 
 impl ImageSet {
@@ -57,7 +62,7 @@ pub fn prepare(
     ImageSet::check(set.wants_index(), spec)?;
     let mut images = Vec::with_capacity(set.images.len());
     for image in &set.images {
-        images.push(blobs::prepare(store, image, spec)?);
+        images.push(blobs::prepare(store, image, spec, &set.stop)?);
     }
     let index = set.wants_index().then(|| {
         let manifests = images.iter().map(|image| Descriptor {
@@ -69,7 +74,11 @@ pub fn prepare(
         }
         .to_bytes()
     });
-    Ok(PreparedSet { images, index })
+    Ok(PreparedSet {
+        images,
+        index,
+        stop: set.stop.clone(),
+    })
 }
 
 impl PreparedSet {

@@ -7,6 +7,7 @@ use super::ExportError;
 use super::document::PreparedSet;
 use crate::fsio::{self, Context as _, Durability};
 use crate::oci::{Descriptor, Index, Reference};
+use crate::registry::Stop;
 use crate::store::Store;
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -41,7 +42,7 @@ pub fn write_layout(
         if let Some(remote) = &layer.remote {
             store.fetch(remote)?;
         }
-        copy_blob(store, descriptor, &target)?;
+        copy_blob(store, (descriptor, &set.stop), &target)?;
     }
     for (descriptor, bytes) in set.documents() {
         let target = blobs.join(descriptor.digest.hex());
@@ -57,8 +58,13 @@ pub fn write_layout(
 }
 
 /// Written aside and renamed, verified on the way.
-fn copy_blob(store: &Store, descriptor: &Descriptor, target: &Path) -> Result<(), ExportError> {
-    let mut blob = store.open_blob_file(descriptor.digest)?;
+fn copy_blob(
+    store: &Store,
+    (descriptor, stop): (&Descriptor, &Stop),
+    target: &Path,
+) -> Result<(), ExportError> {
+    let blob = store.open_blob_file(descriptor.digest)?;
+    let mut blob = fsio::Stoppable::new(blob, || stop.is_requested());
     let aside = target.with_extension("part");
     let mut file = fsio::create(&aside)?;
     match std::io::copy(&mut blob, &mut file).context("write", &aside) {

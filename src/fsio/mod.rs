@@ -9,6 +9,7 @@
 
 mod atomic;
 mod hashing;
+mod stoppable;
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub use atomic::{Durability, replace, rewrite, write_atomic};
 pub use hashing::{HashingReader, HashingWriter};
+pub use stoppable::Stoppable;
 
 /// An input or output operation that failed: what was being done, to which path, and why.
 #[derive(Debug, thiserror::Error)]

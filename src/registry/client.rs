@@ -47,6 +47,12 @@ impl Client {
         self
     }
 
+    /// What stops it.
+    #[must_use]
+    pub fn stop(&self) -> &Stop {
+        &self.network.stop
+    }
+
     /// Finds the image that a reference means for a platform; its manifest and config are fetched and verified, its layers
     /// are not fetched.
     ///

@@ -5,6 +5,7 @@
 )]
 
 mod checks;
+mod command_line;
 mod context;
 mod fetch;
 mod fixes;

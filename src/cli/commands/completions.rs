@@ -1,8 +1,6 @@
 //! `builder completions`
 
-use clap::CommandFactory as _;
-
-use super::super::args::Cli;
+use super::super::args;
 use super::super::failure::Failure;
 use super::super::settings::Environment;
 use crate::ui::Console;
@@ -13,7 +11,7 @@ pub(in crate::cli) fn run(
     environment: &Environment,
 ) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "builder", &mut script);
+    clap_complete::generate(shell, &mut args::command(), "builder", &mut script);
     Console::process(environment.colours)
         .write(script)
         .map_err(Failure::environment)

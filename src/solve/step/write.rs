@@ -9,7 +9,7 @@ use super::copy::CopyError;
 use super::draft::Drafted;
 use super::tree::{Content, Identity};
 use super::{Made, Worker};
-use crate::fsio;
+use crate::fsio::{self, Stoppable};
 use crate::layer::{DirectoryWriter, EntryKind, Layer, TarWriter};
 use crate::plan::StepId;
 use crate::store::{LayerForm, NewLayer};
@@ -46,12 +46,11 @@ pub(super) fn write_layer_as(
             LayerForm::Contents,
         )
     } else if directory {
-        (
-            as_directory(worker, &path, &entries, open)?,
-            LayerForm::Directory(&path),
-        )
+        let layer = as_directory(worker, &path, &entries, open);
+        (unless_stopped(worker, layer)?, LayerForm::Directory(&path))
     } else {
-        (as_tar(&path, &entries, open)?, LayerForm::Tar(&path))
+        let layer = as_tar(worker, &path, &entries, open);
+        (unless_stopped(worker, layer)?, LayerForm::Tar(&path))
     };
     verify(&entries, &layer)?;
     store.publish_layer(&NewLayer {
@@ -60,6 +59,14 @@ pub(super) fn write_layer_as(
         form,
     })?;
     Ok(Made { layer })
+}
+
+/// Whatever a wish to stop broke off, it is the wish that counts.
+fn unless_stopped<T>(worker: &Worker<'_>, result: Result<T, StepError>) -> Result<T, StepError> {
+    result.map_err(|error| match worker.environment.cancel.is_cancelled() {
+        true => StepError::Cancelled,
+        false => error,
+    })
 }
 
 /// What was copied from a state must be what the state's table of contents says: a damaged layer must not get into others.
@@ -110,13 +117,14 @@ fn link_names(entries: &mut [Drafted]) {
 }
 
 fn as_tar(
+    worker: &Worker<'_>,
     path: &std::path::Path,
     entries: &[Drafted],
     open: &Open<'_>,
 ) -> Result<Layer, StepError> {
     let mut tar = TarWriter::new(fsio::create(path)?);
     for drafted in entries {
-        match content(drafted, open)? {
+        match content(worker, drafted, open)? {
             Some(mut reader) => tar.append(drafted.entry.clone(), Some(&mut reader)),
             None => tar.append(drafted.entry.clone(), None),
         }
@@ -137,7 +145,7 @@ pub(super) fn as_directory(
         DirectoryWriter::new(path, worker.environment.privileges).map_err(CopyError::Write)?;
     for drafted in entries {
         let entry = &drafted.entry;
-        match content(drafted, open)? {
+        match content(worker, drafted, open)? {
             Some(mut reader) => writer.put(&entry.path, entry, Some(&mut reader)),
             None => writer.put(&entry.path, entry, None),
         }
@@ -146,7 +154,8 @@ pub(super) fn as_directory(
     let mut tar = TarWriter::new(io::sink());
     for drafted in entries {
         if matches!(drafted.entry.kind, EntryKind::File { .. }) {
-            let mut file = fsio::open(path.join(&drafted.entry.path))?;
+            let file = fsio::open(path.join(&drafted.entry.path))?;
+            let mut file = Stoppable::new(file, || worker.environment.cancel.is_cancelled());
             tar.append(drafted.entry.clone(), Some(&mut file))
                 .map_err(CopyError::Write)?;
         } else {
@@ -159,10 +168,17 @@ pub(super) fn as_directory(
     Ok(layer)
 }
 
-fn content(drafted: &Drafted, open: &Open<'_>) -> Result<Option<Box<dyn Read + Send>>, StepError> {
-    match (&drafted.entry.kind, &drafted.content) {
-        (EntryKind::File { .. }, Some(content)) => Ok(Some(open(content)?)),
-        (EntryKind::File { .. }, None) => Ok(Some(Box::new(io::empty()))),
-        _ => Ok(None),
-    }
+/// The content of a file, which ends when the user wants to stop.
+fn content<'w>(
+    worker: &'w Worker<'_>,
+    drafted: &Drafted,
+    open: &Open<'_>,
+) -> Result<Option<impl Read + 'w>, StepError> {
+    let reader: Box<dyn Read + Send> = match (&drafted.entry.kind, &drafted.content) {
+        (EntryKind::File { .. }, Some(content)) => open(content)?,
+        (EntryKind::File { .. }, None) => Box::new(io::empty()),
+        _ => return Ok(None),
+    };
+    let is_stopped = || worker.environment.cancel.is_cancelled();
+    Ok(Some(Stoppable::new(reader, is_stopped)))
 }

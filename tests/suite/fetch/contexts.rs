@@ -160,6 +160,11 @@ fn what_cannot_be_meant_is_refused() {
             "the Dockerfile `large` is larger than 16777216 bytes",
         ),
         (
+            vec!["-f", "Dockerfile", "context"],
+            1,
+            "the one in the context is `-f context/Dockerfile`",
+        ),
+        (
             vec!["-f", "none", &server.url("/archive")],
             1,
             "failed to read dockerfile: `none` is not in the context",
