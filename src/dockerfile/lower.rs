@@ -1,4 +1,4 @@
-//! The pieces of a text as the grammar finds them.
+//! The pieces of a text as the grammar finds them, where there may be quotes.
 //!
 //! This is the last place that knows the grammar's rules. It finds pieces in every text, and no fault with any.
 
@@ -8,55 +8,7 @@ use pest::iterators::Pair;
 
 use super::glued::GluedText;
 use super::grammar::{LineRule as Rule, parse_line};
-use super::pieces::{HeredocMarker, LineParts, Lines, Placed, Statement};
-use crate::source::{SourceFile, Span};
-
-/// Reads the statement at an offset of a file. Nothing if the stack is used up.
-pub(super) fn statement(file: &SourceFile, at: usize, escape: char) -> Option<Placed<'_>> {
-    let rule = choose(escape, Rule::statement, Rule::statement_backtick);
-    let pair = parse_line(rule, &file.text()[at..])?.next()?;
-    let next = at + pair.as_span().end();
-    let statement = match pair.as_rule() {
-        Rule::comment_line => {
-            let text = pair.into_inner().next();
-            let place = text.map_or(at..at, |text| range(&text, at));
-            Statement::Comment(trimmed(file.text(), place))
-        }
-        Rule::instruction => Statement::Instruction(lines(file, pair, at)),
-        _ => Statement::Blank,
-    };
-    Some((statement, next.max(at + 1).min(file.text().len())))
-}
-
-fn lines<'f>(file: &'f SourceFile, pair: Pair<'f, Rule>, at: usize) -> Lines<'f> {
-    let mut glued = GluedText::new(file.id());
-    let mut empty_line = None;
-    for token in pair.into_inner() {
-        let place = range(&token, at);
-        if token.as_rule() == Rule::fragment {
-            glued.push(&file.text()[place.clone()], place.start);
-        } else if empty_line.is_none() {
-            empty_line = first_empty_line(file, place);
-        }
-    }
-    Lines {
-        logical: glued.trimmed(),
-        empty_line,
-    }
-}
-
-/// The first of the lines in a range that has nothing on it.
-fn first_empty_line(file: &SourceFile, between: Range<usize>) -> Option<Span> {
-    let mut start = between.start;
-    for line in file.text()[between].split_inclusive('\n') {
-        let end = start + line.len();
-        if line.trim().is_empty() {
-            return Some(file.span(start..end));
-        }
-        start = end;
-    }
-    None
-}
+use super::pieces::{HeredocMarker, LineParts};
 
 /// Splits a logical line.
 pub(super) fn line_parts<'f>(line: &GluedText<'f>, escape: char) -> LineParts<'f> {
@@ -84,20 +36,6 @@ pub(super) fn line_parts<'f>(line: &GluedText<'f>, escape: char) -> LineParts<'f
         }
     }
     parts
-}
-
-/// Splits text into words at white space; quotes mean nothing. What this says of a text `plain` says of every text.
-#[cfg(test)]
-pub(super) fn words(text: &str) -> Vec<Range<usize>> {
-    ranges(Rule::words, text)
-}
-
-/// Splits text into words at white space that is neither quoted nor escaped; quotes and escapes stay in them.
-pub(super) fn quoted_words(text: &str, escape: char) -> Vec<Range<usize>> {
-    ranges(
-        choose(escape, Rule::quoted_words, Rule::quoted_words_backtick),
-        text,
-    )
 }
 
 /// Finds the heredocs that the arguments of an instruction announce, in order.
@@ -145,11 +83,6 @@ fn marker(pair: Pair<'_, Rule>) -> HeredocMarker {
     marker
 }
 
-fn ranges(rule: Rule, text: &str) -> Vec<Range<usize>> {
-    let pairs = parse_line(rule, text).into_iter().flatten();
-    pairs.map(|token| range(&token, 0)).collect()
-}
-
 fn choose(escape: char, backslash: Rule, backtick: Rule) -> Rule {
     if escape == '`' { backtick } else { backslash }
 }
@@ -159,8 +92,88 @@ fn range(pair: &Pair<'_, Rule>, base: usize) -> Range<usize> {
     base + span.start()..base + span.end()
 }
 
-fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
-    let part = &text[range.clone()];
-    let start = range.start + (part.len() - part.trim_start().len());
-    start..start + part.trim().len()
+/// What the grammar says of texts that are all read by `plain`: tests hold that to this.
+#[cfg(test)]
+pub(super) mod grammar_alone {
+    use super::*;
+    use crate::dockerfile::pieces::{Lines, Placed, Statement};
+    use crate::source::{SourceFile, Span};
+
+    /// Reads the statement at an offset of a file.
+    pub(in crate::dockerfile) fn statement(
+        file: &SourceFile,
+        at: usize,
+        escape: char,
+    ) -> Placed<'_> {
+        let rule = choose(escape, Rule::statement, Rule::statement_backtick);
+        let pair = parse_line(rule, &file.text()[at..])
+            .unwrap()
+            .next()
+            .unwrap();
+        let next = at + pair.as_span().end();
+        let statement = match pair.as_rule() {
+            Rule::comment_line => {
+                let text = pair.into_inner().next();
+                let place = text.map_or(at..at, |text| range(&text, at));
+                Statement::Comment(trimmed(file.text(), place))
+            }
+            Rule::instruction => Statement::Instruction(lines(file, pair, at)),
+            _ => Statement::Blank,
+        };
+        (statement, next.max(at + 1).min(file.text().len()))
+    }
+
+    fn lines<'f>(file: &'f SourceFile, pair: Pair<'f, Rule>, at: usize) -> Lines<'f> {
+        let mut glued = GluedText::new(file.id());
+        let mut empty_line = None;
+        for token in pair.into_inner() {
+            let place = range(&token, at);
+            if token.as_rule() == Rule::fragment {
+                glued.push(&file.text()[place.clone()], place.start);
+            } else if empty_line.is_none() {
+                empty_line = first_empty_line(file, place);
+            }
+        }
+        Lines {
+            logical: glued.trimmed(),
+            empty_line,
+        }
+    }
+
+    /// The first of the lines in a range that has nothing on it.
+    fn first_empty_line(file: &SourceFile, between: Range<usize>) -> Option<Span> {
+        let mut start = between.start;
+        for line in file.text()[between].split_inclusive('\n') {
+            let end = start + line.len();
+            if line.trim().is_empty() {
+                return Some(file.span(start..end));
+            }
+            start = end;
+        }
+        None
+    }
+
+    /// Splits text into words at white space; quotes mean nothing.
+    pub(in crate::dockerfile) fn words(text: &str) -> Vec<Range<usize>> {
+        ranges(Rule::words, text)
+    }
+
+    /// Splits text into words at white space that is neither quoted nor escaped; quotes and escapes stay in them.
+    pub(in crate::dockerfile) fn quoted_words(text: &str, escape: char) -> Vec<Range<usize>> {
+        ranges(
+            choose(escape, Rule::quoted_words, Rule::quoted_words_backtick),
+            text,
+        )
+    }
+
+    fn ranges(rule: Rule, text: &str) -> Vec<Range<usize>> {
+        let pairs = parse_line(rule, text).into_iter().flatten();
+        pairs.map(|token| range(&token, 0)).collect()
+    }
+
+    fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
+        let part = &text[range.clone()];
+        let start = range.start + (part.len() - part.trim_start().len());
+        start..start + part.trim().len()
+    }
 }

@@ -123,7 +123,10 @@ impl<'f> Statements<'f> {
     /// The next instruction, which may be wrong.
     fn next(&mut self) -> Option<Instruction<Result<Lowered, Diagnostic>>> {
         loop {
-            let (statement, next) = self.read()?;
+            if self.at >= self.file.text().len() {
+                return None;
+            }
+            let (statement, next) = pieces::statement(self.file, self.at, self.escape);
             self.at = next;
             match statement {
                 Statement::Blank => {}
@@ -143,20 +146,6 @@ impl<'f> Statements<'f> {
                 }
             }
         }
-    }
-
-    fn read(&mut self) -> Option<(Statement<'f>, usize)> {
-        if self.at >= self.file.text().len() {
-            return None;
-        }
-        let statement = pieces::statement(self.file, self.at, self.escape);
-        if statement.is_none() {
-            let message = "the parser has run out of stack";
-            let place = self.file.span(self.at..self.at);
-            self.remarks
-                .push(Diagnostic::error("stack", message).at(place, ""));
-        }
-        statement
     }
 
     fn instruction(&mut self, lines: Lines<'f>) -> Instruction<Result<Lowered, Diagnostic>> {

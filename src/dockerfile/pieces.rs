@@ -1,13 +1,14 @@
 //! The pieces that a Dockerfile falls into: statements, the parts of a logical line, words, announcements of heredocs.
 //!
-//! `plain` finds them in texts of the usual shapes, `lower` in all the others with the grammar. What the pieces mean, and
+//! `plain` finds them by hand; `lower` with the grammar, where quotes matter more than at the ends of words. What the pieces mean, and
 //! what is wrong with them, is for `instruction/`.
 
 use std::ops::Range;
 
 use super::glued::GluedText;
+pub(super) use super::plain::{quoted_words, statement, words};
 use super::{lower, plain};
-use crate::source::{SourceFile, Span};
+use crate::source::Span;
 
 /// One statement of a file.
 #[derive(Debug)]
@@ -58,24 +59,9 @@ pub(super) struct HeredocMarker {
     pub(super) quoted: bool,
 }
 
-/// Reads the statement at an offset of a file. Nothing if the stack is used up.
-pub(super) fn statement(file: &SourceFile, at: usize, escape: char) -> Option<Placed<'_>> {
-    plain::statement(file, at, escape).or_else(|| lower::statement(file, at, escape))
-}
-
 /// Splits a logical line.
 pub(super) fn line_parts<'f>(line: &GluedText<'f>, escape: char) -> LineParts<'f> {
     plain::line_parts(line, escape).unwrap_or_else(|| lower::line_parts(line, escape))
-}
-
-/// Splits text into words at white space; quotes mean nothing.
-pub(super) fn words(text: &str) -> Vec<Range<usize>> {
-    plain::words(text)
-}
-
-/// Splits text into words at white space that is neither quoted nor escaped; quotes and escapes stay in them.
-pub(super) fn quoted_words(text: &str, escape: char) -> Vec<Range<usize>> {
-    plain::quoted_words(text, escape).unwrap_or_else(|| lower::quoted_words(text, escape))
 }
 
 /// Finds the heredocs that the arguments of an instruction announce, in order.

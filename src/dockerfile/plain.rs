@@ -1,7 +1,8 @@
-//! The pieces of texts of the usual shapes, found without applying the grammar: that costs a microsecond or two, and a
-//! file may have a million statements.
+//! The pieces of texts, found without applying the grammar: that costs a microsecond or two, and a file may have a million
+//! statements.
 //!
-//! Each function gives nothing where a text is of another shape, and else exactly what `lower` finds in it.
+//! What a piece is, the grammar says, and tests hold this file to it. Where a function gives nothing, the text is of an
+//! unusual shape and the grammar has to be applied.
 
 use std::ops::Range;
 
@@ -9,47 +10,40 @@ use super::glued::GluedText;
 use super::pieces::{HeredocMarker, LineParts, Lines, Placed, Statement};
 use crate::source::SourceFile;
 
-/// How a line ends.
-enum LineEnd<'t> {
-    /// With the instruction; this is on the line.
-    Final(&'t str),
-    /// With the escape character; this is before it.
-    Continued(&'t str),
-}
-
-/// The statement at an offset of a file, unless there are blanks behind the escape character of a line.
-pub(super) fn statement(file: &SourceFile, at: usize, escape: char) -> Option<Placed<'_>> {
+/// Reads the statement at an offset of a file.
+pub(super) fn statement(file: &SourceFile, at: usize, escape: char) -> Placed<'_> {
     let text = file.text();
     let line = line_at(text, at);
     let content = line.trim_start();
     let next = at + line.len();
     if content.is_empty() {
-        return Some((Statement::Blank, next));
+        return (Statement::Blank, next);
     }
     if let Some(comment) = content.strip_prefix('#') {
         let start = next - comment.trim_start().len();
         let comment = start..start + comment.trim().len();
-        return Some((Statement::Comment(comment), next));
+        return (Statement::Comment(comment), next);
     }
     let mut glued = GluedText::new(file.id());
     let mut empty_line = None;
     let (mut line, mut next) = (content, next);
-    while let LineEnd::Continued(before) = line_end(line, escape)? {
-        glued.push(before, next - line.len());
+    loop {
+        let (part, continued) = split_line(line, escape);
+        glued.push(part, next - line.len());
+        if !continued {
+            break;
+        }
         let between;
         (between, next) = skip_between(text, next);
         empty_line = empty_line.or(between);
         line = line_at(text, next);
         next += line.len();
     }
-    if let LineEnd::Final(last) = line_end(line, escape)? {
-        glued.push(last, next - line.len());
-    }
     let lines = Lines {
         logical: glued.trimmed(),
         empty_line: empty_line.map(|range| file.span(range)),
     };
-    Some((Statement::Instruction(lines), next))
+    (Statement::Instruction(lines), next)
 }
 
 /// The line at an offset, with its line feed.
@@ -58,14 +52,13 @@ fn line_at(text: &str, at: usize) -> &str {
     rest.find('\n').map_or(rest, |end| &rest[..=end])
 }
 
-fn line_end(line: &str, escape: char) -> Option<LineEnd<'_>> {
+/// What is on a line of an instruction, and whether the next one continues it: where two escape characters or more are at
+/// its end, it does not.
+fn split_line(line: &str, escape: char) -> (&str, bool) {
     let content = line.trim_end_matches('\n').trim_end_matches('\r');
-    let last = content.trim_end_matches([' ', '\t']);
-    match last.strip_suffix(escape) {
-        Some(before) if !before.ends_with(escape) => {
-            (last.len() == content.len()).then_some(LineEnd::Continued(before))
-        }
-        _ => Some(LineEnd::Final(content)),
+    match content.trim_end_matches([' ', '\t']).strip_suffix(escape) {
+        Some(before) if !before.ends_with(escape) => (before, true),
+        _ => (content, false),
     }
 }
 
@@ -113,46 +106,74 @@ pub(super) fn line_parts<'f>(line: &GluedText<'f>, escape: char) -> Option<LineP
     })
 }
 
-/// The words of a text without regard to quotes.
+/// Splits text into words at white space; quotes mean nothing.
 pub(super) fn words(text: &str) -> Vec<Range<usize>> {
     split(text, is_blank).collect()
 }
 
-/// The words of a text without quotes and escape characters.
-pub(super) fn quoted_words(text: &str, escape: char) -> Option<Vec<Range<usize>>> {
-    let plain = !text.contains(['"', '\'', escape]);
-    plain.then(|| split(text, char::is_whitespace).collect())
+/// Splits text into words at white space that is neither quoted nor escaped; quotes and escapes stay in them.
+pub(super) fn quoted_words(text: &str, escape: char) -> Vec<Range<usize>> {
+    let mut words = Vec::new();
+    let mut start = None;
+    let mut quote = None;
+    let mut characters = text.char_indices();
+    while let Some((at, character)) = characters.next() {
+        if quote.is_none() && character.is_whitespace() {
+            words.extend(start.take().map(|start| start..at));
+            continue;
+        }
+        start = start.or(Some(at));
+        if character == escape && quote != Some('\'') {
+            characters.next();
+        } else if quote == Some(character) {
+            quote = None;
+        } else if quote.is_none() && matches!(character, '"' | '\'') {
+            quote = Some(character);
+        }
+    }
+    words.extend(start.map(|start| start..text.len()));
+    words
 }
 
-/// The heredocs of a text in which `<<` is nowhere but in words like `3<<-EOF`, and in which there is nothing else that a
-/// shell might understand.
+/// The heredocs of a text in which no word begins with `<<` but ones like `3<<-EOF` and `<<"EOF"`, and in which there is
+/// nothing else then that a shell might understand.
 pub(super) fn heredoc_markers(text: &str) -> Option<Vec<HeredocMarker>> {
     if !text.contains("<<") {
         return Some(Vec::new());
     }
-    if text.contains(['"', '\'', '\\', '$']) {
-        return None;
-    }
-    let announcements =
-        split(text, char::is_whitespace).filter(|range| text[range.clone()].contains("<<"));
-    announcements.map(|range| marker(text, range)).collect()
+    let announcements = split(text, char::is_whitespace).filter(|range| {
+        let word = &text[range.clone()];
+        word.trim_start_matches(|digit: char| digit.is_ascii_digit())
+            .starts_with("<<")
+    });
+    let markers: Vec<_> = announcements
+        .map(|range| marker(text, range))
+        .collect::<Option<_>>()?;
+    let mut at = 0;
+    let mut others = markers.iter().map(|marker| {
+        let before = &text[at..marker.range.start];
+        at = marker.range.end;
+        before
+    });
+    let plain = |text: &str| !text.contains(['"', '\'', '\\', '$']);
+    let all_plain = others.all(plain) && plain(&text[at..]);
+    (all_plain || markers.is_empty()).then_some(markers)
 }
 
 fn marker(text: &str, range: Range<usize>) -> Option<HeredocMarker> {
-    let (digits, name) = text[range.clone()].split_once("<<")?;
-    let stripped = name.strip_prefix('-');
-    let name = stripped.unwrap_or(name);
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        && !name.is_empty();
-    plain.then(|| HeredocMarker {
+    let (digits, delimiter) = text[range.clone()].split_once("<<")?;
+    let stripped = delimiter.strip_prefix('-');
+    let delimiter = stripped.unwrap_or(delimiter);
+    let within = |quote: char| delimiter.strip_prefix(quote)?.strip_suffix(quote);
+    let quoted = within('\'').or_else(|| within('"'));
+    let name = quoted.unwrap_or(delimiter);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (!name.is_empty() && name.bytes().all(plain)).then(|| HeredocMarker {
         range,
         file_descriptor: (!digits.is_empty()).then(|| digits.to_owned()),
         strip_tabs: stripped.is_some(),
         name: name.to_owned(),
-        quoted: false,
+        quoted: quoted.is_some(),
     })
 }
 
@@ -175,7 +196,7 @@ fn split(text: &str, separates: fn(char) -> bool) -> impl Iterator<Item = Range<
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::lower;
+    use super::super::lower::{self, grammar_alone};
     use super::*;
     use crate::source::FileId;
 
@@ -204,24 +225,23 @@ mod tests {
         let file = file(text);
         let (mut at, mut compared) = (0, 0);
         while at < text.len() {
-            let (expected, next) = lower::statement(&file, at, escape).unwrap();
-            if let Some((found, found_next)) = statement(&file, at, escape) {
-                assert_eq!(found_next, next, "after {at} of {text:?}");
-                match (found, expected) {
-                    (Statement::Blank, Statement::Blank) => {}
-                    (Statement::Comment(found), Statement::Comment(expected)) => {
-                        assert_eq!(text[found.clone()], text[expected.clone()]);
-                        assert!(found == expected || found.is_empty(), "{text:?}");
-                    }
-                    (Statement::Instruction(found), Statement::Instruction(expected)) => {
-                        assert_eq!(seen(&found.logical), seen(&expected.logical), "of {text:?}");
-                        assert_eq!(found.empty_line, expected.empty_line, "of {text:?}");
-                        compared += check_parts(&found.logical, escape);
-                    }
-                    (found, expected) => panic!("{found:?} for {expected:?} at {at} of {text:?}"),
+            let (expected, next) = grammar_alone::statement(&file, at, escape);
+            let (found, found_next) = statement(&file, at, escape);
+            assert_eq!(found_next, next, "after {at} of {text:?}");
+            match (found, expected) {
+                (Statement::Blank, Statement::Blank) => {}
+                (Statement::Comment(found), Statement::Comment(expected)) => {
+                    assert_eq!(text[found.clone()], text[expected.clone()]);
+                    assert!(found == expected || found.is_empty(), "{text:?}");
                 }
-                compared += 1;
+                (Statement::Instruction(found), Statement::Instruction(expected)) => {
+                    assert_eq!(seen(&found.logical), seen(&expected.logical), "of {text:?}");
+                    assert_eq!(found.empty_line, expected.empty_line, "of {text:?}");
+                    compared += check_parts(&found.logical, escape);
+                }
+                (found, expected) => panic!("{found:?} for {expected:?} at {at} of {text:?}"),
             }
+            compared += 1;
             at = next;
         }
         compared
@@ -247,10 +267,16 @@ mod tests {
         let text = "# a\n\nRUN a \\\n # b\n\n b\r\nCOPY --from=a --chown=b é /\nRUN <<A\nRUN c\\d\\\\\nCMD";
         assert_eq!(check_statements(text, '\\'), 2 + 2 * 5);
         assert_eq!(words("a \"b"), [0..1, 2..4]);
-        assert_eq!(quoted_words("a=b c", '\\').unwrap(), [0..3, 4..5]);
-        let markers = heredoc_markers("a <<A 3<<-B_1 c").unwrap();
-        assert_eq!(markers, lower::heredoc_markers("a <<A 3<<-B_1 c"));
-        assert_eq!(markers.len(), 2);
+        assert_eq!(quoted_words("a=b c", '\\'), [0..3, 4..5]);
+        for (text, count) in [
+            ("a <<A 3<<-B_1 c", 2),
+            ("<<'A' <<-\"B\"", 2),
+            ("'a' $b<<C", 0),
+        ] {
+            let markers = heredoc_markers(text).unwrap();
+            assert_eq!(markers, lower::heredoc_markers(text));
+            assert_eq!(markers.len(), count, "{text}");
+        }
     }
 
     proptest! {
@@ -258,7 +284,7 @@ mod tests {
 
         #[test]
         fn statements_are_those_of_the_grammar(
-            text in "([-a=\"'`\\\\# \t\r\u{0b}\u{85}\u{3000}é]|--|\\\\\n|\\\\\r\n|\n){0,24}",
+            text in "([-a=\"'`\\\\# \t\r\u{0b}\u{85}\u{3000}é]|--|\\\\ *\n|\\\\\r\n|\n){0,24}",
             backtick in any::<bool>(),
         ) {
             check_statements(&text, if backtick { '`' } else { '\\' });
@@ -267,10 +293,8 @@ mod tests {
         #[test]
         fn words_are_those_of_the_grammar(text in "[ab=\"'`\\\\ \t\r\u{0b}\u{0c}\u{85}\u{3000}é]{0,16}", backtick in any::<bool>()) {
             let escape = if backtick { '`' } else { '\\' };
-            prop_assert_eq!(words(&text), lower::words(&text));
-            if let Some(found) = quoted_words(&text, escape) {
-                prop_assert_eq!(found, lower::quoted_words(&text, escape));
-            }
+            prop_assert_eq!(words(&text), grammar_alone::words(&text));
+            prop_assert_eq!(quoted_words(&text, escape), grammar_alone::quoted_words(&text, escape));
         }
 
         #[test]
