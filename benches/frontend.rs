@@ -256,7 +256,8 @@ fn cases() -> Vec<Case> {
             .replacen("COPY --from=s0 a /\n", "", 1)
         }),
         ("stages-branching", Plan, || {
-            let large = numbered(20_000, |n| format!("ENV K{n}=v\nLABEL l{n}=v\nRUN {n}\n"));
+            let large = numbered(20_000, |n| format!("ENV K{n}=v\nLABEL l{n}=v\n"));
+            let large = (0..20_000).fold(large, |text, n| text + &format!("RUN {n}\n"));
             let mut text = large.replacen("scratch", "scratch AS large", 1);
             (0..5_000).for_each(|n| write!(text, "FROM large AS s{n}\nRUN {n}\n").unwrap());
             text.push_str("FROM scratch\n");

@@ -210,6 +210,28 @@ mod tests {
             (b"*\n!.\n", &["a"], &[]),
             (b"!!a\n*\n!!a", &["a"], &["!a"]),
             (b"a\\ b\n", &["a b"], &["a"]),
+            (b"a\\ b  \r\n\tc\x0b\n", &["a b", "c"], &["a"]),
+            (b"\xEF\xBB\xBF!a\n*\n", &["a", "b"], &[]),
+            (b"a\n\xEF\xBB\xBFb\n", &["a"], &["b"]),
+            (
+                b"*\r\n!/src/\r\n!./doc/../lib\r\n",
+                &["a", "doc"],
+                &["src/x", "lib/x/y"],
+            ),
+            (
+                b"dir/\n!dir/keep/\n",
+                &["dir", "dir/x"],
+                &["dir/keep", "dir/keep/x"],
+            ),
+            (b"/../a\n", &["a"], &["b"]),
+            (
+                b"Dockerfile\n.dockerignore\n",
+                &["Dockerfile", ".dockerignore"],
+                &["a"],
+            ),
+            (b"a\nb", &["b"], &["c"]),
+            (b"\\!a\n!\\#b\n", &["!a"], &["a", "#b"]),
+            (b"\xFF*\n", &[], &["a"]),
             (b"#a\n\\#a\n", &["#a"], &[]),
             ("caf\u{e9}\u{a0}\n".as_bytes(), &["caf\u{e9}"], &["cafe"]),
         ];
@@ -245,6 +267,11 @@ mod tests {
         for (content, message) in [
             ("a\n!\n", "line 2: illegal exclusion pattern: \"!\""),
             ("a\n\n[b", "line 3: syntax error in pattern `[b`"),
+            ("!\r\n", "line 1: illegal exclusion pattern: \"!\""),
+            ("a\\ \n", "line 1: syntax error in pattern `a\\`"),
+            ("!/\n", "line 1: illegal exclusion pattern: \"!\""),
+            ("!x/[a", "line 1: syntax error in pattern `x/[a`"),
+            ("[]\n", "line 1: syntax error in pattern `[]`"),
             ("! \t", "line 1: illegal exclusion pattern: \"!\""),
         ] {
             let error = IgnoreFile::parse(Path::new("d/x"), content.as_bytes()).unwrap_err();

@@ -44,7 +44,7 @@ pub(super) enum Token {
     Unit(u32),
     /// Any character but `/`.
     Any,
-    /// One of, or none of, some characters, never `/`.
+    /// One of, or none of, some characters. `/` is one too: that is how Go has it, and the reference implementation.
     Class(Class),
     /// Any number of characters but `/`.
     Star,
@@ -168,7 +168,7 @@ impl Pattern {
         match self.tokens.get(state) {
             Some(Token::Unit(wanted)) if *wanted == unit => self.add_with_skips(next, state + 1),
             Some(Token::Any) if !slash => self.add_with_skips(next, state + 1),
-            Some(Token::Class(class)) if !slash && class.has(unit) => {
+            Some(Token::Class(class)) if class.has(unit) => {
                 self.add_with_skips(next, state + 1);
             }
             Some(Token::Star) if !slash => self.add_with_skips(next, state),
@@ -320,7 +320,8 @@ mod tests {
                     ("?", &["a", "é"], &["", "ab", "/"]),
                     ("a?c", &["abc", "aéc"], &["ac", "a/c"]),
                     ("[a-c]x", &["ax", "cx"], &["dx", "x", "bbx"]),
-                    ("[^a-c]x", &["dx", "éx"], &["ax", "x", "/x"]),
+                    ("[^a-c]x", &["dx", "éx", "/x"], &["ax", "x"]),
+                    ("a[+-9]b", &["a+b", "a/b", "a7b"], &["ab", "a*b", "a//b"]),
                     ("[[]", &["["], &["a"]),
                     (r"[\]\-]", &["]", "-"], &["\\"]),
                     ("[a-ce-g]", &["b", "f"], &["d", "-"]),

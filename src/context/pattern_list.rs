@@ -253,6 +253,36 @@ mod tests {
             (&[" a ", "", "./b/", "c//d"], &["c"], &["a", "b/x", "c/d"]),
             (&["/a"], &["a"], &[]),
             (&["."], &["a", ".a"], &[]),
+            // Negations in the order of the lines, below folders that are out.
+            (
+                &["a", "!a/b", "a/b/c", "!a/b/c/d"],
+                &["a/b", "a/b/x", "a/b/c/d", "a/b/c/d/e"],
+                &["a", "a/x", "a/b/c", "a/b/c/x"],
+            ),
+            (&["!a", "a"], &[], &["a", "a/b"]),
+            (&["**", "!**/*.go"], &["x.go", "a/b/x.go"], &["x", "a/b/x"]),
+            (
+                &["**/a/**", "!**/a/*/b"],
+                &["a", "x/a", "a/x/b"],
+                &["a/b", "x/a/y", "a/x/y/b"],
+            ),
+            (
+                &["*/*", "!*/keep"],
+                &["a", "a/keep", "a/keep/x"],
+                &["a/b", "a/b/keep"],
+            ),
+            // A class may be the slash.
+            (&["a[^b]c"], &["abc", "ac", "a/b"], &["axc", "a/c", "a/c/d"]),
+            (
+                &[r"\!a", r"\*", r"\[x]"],
+                &["a", "x", "*a"],
+                &["!a", "*", "[x]", "[x]/y"],
+            ),
+            (
+                &["a/../b/", "c/.", "../d"],
+                &["a", "d"],
+                &["b", "b/x", "c/y"],
+            ),
         ];
         for (patterns, included, excluded) in cases {
             let list = list(patterns);

@@ -4,14 +4,21 @@
 //! the files are. Entries go through in bounded batches; files are read in `reading`.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::listing::ListingBuilder;
 use super::reading::{Read, Reading};
 use super::{ContextError, Entry, EntryKind, Listing, LocalContext, PatternList, StatIndex};
 use crate::oci::{Digest, Hasher};
 
-/// Entries that are hashed together; bounds the memory.
-const BATCH: usize = 4096;
+/// Entries that are hashed together.
+const BATCH: usize = 1024;
+
+/// So many batches the walk may be ahead of the hashing; with [`BATCH`] this bounds the memory.
+const AHEAD: usize = 4;
+
+/// Entries with their names, or why there are no more.
+type Batch = Result<Vec<(PathBuf, Entry)>, ContextError>;
 
 /// How much of a source is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +82,8 @@ pub struct TreeDigest {
     pub listing: Listing,
 }
 
-/// Hashes a selection, reading only files that `index` does not know, on up to `threads` threads.
+/// Hashes a selection, reading only files that `index` does not know, on up to `threads` threads. Another thread walks
+/// ahead.
 ///
 /// # Errors
 /// A file or directory that cannot be read.
@@ -90,22 +98,17 @@ pub fn tree_digest(
         threads,
         tree: Hasher::new("context tree v1"),
         listing: ListingBuilder::default(),
-        batch: Vec::new(),
         entries: 0,
         bytes: 0,
     };
     for source in &selection.sources {
         let root = &source.entry;
         if source.reach != Reach::Contents || !root.is_directory() {
-            folding.add(source.name.clone(), root.clone())?;
+            folding.fold(vec![(source.name.clone(), root.clone())])?;
         }
-        if source.reach != Reach::Alone {
-            for entry in context.walk_as(root, &selection.exclude, &source.name) {
-                let entry = entry?;
-                folding.add(source.name.join(entry.path_below(&root.path)), entry)?;
-            }
+        if source.reach != Reach::Alone && root.is_directory() {
+            folding.fold_below(source, &selection.exclude)?;
         }
-        folding.flush()?;
         folding.tree.field("end of source");
     }
     Ok(TreeDigest {
@@ -122,23 +125,24 @@ struct Folding<'a> {
     threads: usize,
     tree: Hasher,
     listing: ListingBuilder,
-    batch: Vec<(PathBuf, Entry)>,
     entries: u64,
     bytes: u64,
 }
 
 impl Folding<'_> {
-    fn add(&mut self, name: PathBuf, entry: Entry) -> Result<(), ContextError> {
-        self.batch.push((name, entry));
-        if self.batch.len() < BATCH {
-            return Ok(());
-        }
-        self.flush()
+    /// Adds everything below a directory.
+    fn fold_below(&mut self, source: &Source, exclude: &PatternList) -> Result<(), ContextError> {
+        let context = self.reading.context;
+        std::thread::scope(|scope| {
+            let (sender, batches) = sync_channel(AHEAD);
+            // Looking at files takes longer than hashing what is known of them.
+            scope.spawn(move || walk(context, source, exclude, &sender));
+            batches.into_iter().try_for_each(|batch| self.fold(batch?))
+        })
     }
 
-    /// Hashes the batch and adds it to the digest in order.
-    fn flush(&mut self) -> Result<(), ContextError> {
-        let batch = std::mem::take(&mut self.batch);
+    /// Hashes a batch and adds it to the digest in order.
+    fn fold(&mut self, batch: Vec<(PathBuf, Entry)>) -> Result<(), ContextError> {
         let contents = self.reading.contents(&batch, self.threads);
         for ((name, entry), content) in batch.into_iter().zip(contents) {
             let digest = entry_digest(&entry, &content?);
@@ -149,6 +153,28 @@ impl Folding<'_> {
             self.bytes += entry.size();
         }
         Ok(())
+    }
+}
+
+/// Sends what is below a directory, until nobody listens any more.
+fn walk(
+    context: &LocalContext,
+    source: &Source,
+    exclude: &PatternList,
+    batches: &SyncSender<Batch>,
+) {
+    let root = &source.entry.path;
+    let mut walk = context.walk_as(&source.entry, exclude, &source.name);
+    let mut named = || {
+        walk.next()
+            .map(|entry| entry.map(|entry| (source.name.join(entry.path_below(root)), entry)))
+    };
+    loop {
+        let batch: Batch = std::iter::from_fn(&mut named).take(BATCH).collect();
+        let last = batch.as_ref().map_or(true, |batch| batch.len() < BATCH);
+        if batches.send(batch).is_err() || last {
+            return;
+        }
     }
 }
 

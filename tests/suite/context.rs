@@ -204,6 +204,47 @@ fn an_ignore_file_that_is_wrong_names_its_line() {
     }
 }
 
+#[test]
+fn a_dockerfile_and_ignore_files_that_are_ignored_are_read_and_not_copied() {
+    let env = context();
+    let copied = |file: &str| {
+        env.build(["-f", file, "-o", "type=oci,tar=false,dest=out", "app"])
+            .succeeded();
+        let listed = env.builder("context", ["-f", file, "app"]).succeeded();
+        let largest = listed.stdout.split("LARGEST FILES").nth(1).unwrap();
+        let names = largest
+            .lines()
+            .skip(1)
+            .map_while(|line| line.split_whitespace().nth(1));
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    env.write("app/Dockerfile", "FROM scratch\nCOPY . /\n");
+    env.write(
+        "app/.dockerignore",
+        "Dockerfile*\n.dockerignore\n**/*.log\ndocs\n.git\n",
+    );
+    assert_eq!(copied("app/Dockerfile"), ["src/main"]);
+    // A file of its own takes the place of the other, which is not looked at, and may be ignored by itself.
+    env.write("app/.dockerignore", "[\n");
+    env.write("app/Dockerfile.dockerignore", "*\n!docs\n!a.log\n");
+    assert_eq!(
+        copied("app/Dockerfile"),
+        ["a.log", "docs/keep.md", "docs/other.md"]
+    );
+    let missing = env.write("app/other", "FROM scratch\nCOPY Dockerfile /\n");
+    env.write("app/other.dockerignore", "Dockerfile\n");
+    let refused = env
+        .build(["-f", missing.to_str().unwrap(), "app"])
+        .exited(1);
+    assert!(
+        refused.stderr.contains("other.dockerignore"),
+        "{}",
+        refused.stderr
+    );
+}
+
 /// What a build of `app` asked the operating system about the files whose name begins with `name`: how many calls opened one,
 /// and how many looked at one.
 fn calls(env: &TestEnv, names: [&str; 2]) -> [(usize, usize); 2] {

@@ -181,6 +181,30 @@ fn a_base_out_of_reach_ends_the_check_of_a_build() {
 }
 
 #[test]
+fn an_image_that_is_not_there_may_have_been_meant_for_a_stage() {
+    let hints = |line: &str| {
+        let env = place(&format!(
+            "FROM scratch AS builder\nFROM scratch\n{line}\nFROM scratch AS last\n"
+        ));
+        // Nobody listens there, so no registry is asked.
+        let mut build = env.command("build", ["--progress", "none", "--check", "context"]);
+        let said = process::run(build.env("HTTPS_PROXY", "http://127.0.0.1:1")).stderr;
+        let hints = said
+            .lines()
+            .filter(|line| line.starts_with("hint: ") && line.contains("stage"));
+        hints.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(hints("COPY --from=nothing-like-it a /"), [""; 0]);
+    assert_eq!(
+        hints("COPY --from=biulder a /"),
+        ["hint: did you mean the stage `builder`?"]
+    );
+    let below =
+        "hint: `last` is a stage too, but not above this line: only stages above can be used";
+    assert_eq!(hints("FROM last"), [below]);
+}
+
+#[test]
 fn a_base_out_of_reach_does_not_hide_findings() {
     let env = place(&format!(
         "FROM {NOWHERE} AS x\nWORKDIR $HOME_OF_BASE/x\nFROM x AS y\nWORKDIR $HOME_OF_BASE/y\nFROM scratch\nCOPY --from=y $NOPE/a /\n"
