@@ -1,8 +1,8 @@
 //! What a context says about one path: kind, mode, times, identity. Not its content.
 
-use std::fs::Metadata;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Stat, major, minor};
 
 /// One path of a context.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,14 +87,14 @@ pub struct Stamp {
 impl Stamp {
     /// The stamp in a `stat` result.
     #[must_use]
-    pub fn of(metadata: &Metadata) -> Self {
-        let nanos = |nanos: i64| u32::try_from(nanos).unwrap_or(0);
+    pub fn of(stat: &Stat) -> Self {
+        let nanos = |nanos: u64| u32::try_from(nanos).unwrap_or(0);
         Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), nanos(metadata.mtime_nsec())),
-            changed: (metadata.ctime(), nanos(metadata.ctime_nsec())),
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: size(stat),
+            modified: (stat.st_mtime, nanos(stat.st_mtime_nsec)),
+            changed: (stat.st_ctime, nanos(stat.st_ctime_nsec)),
         }
     }
 }
@@ -103,47 +103,40 @@ impl Entry {
     /// An entry from a `stat` that did not follow links; `read_link` is asked only for a symbolic link.
     pub(super) fn new<E>(
         path: PathBuf,
-        metadata: &Metadata,
+        stat: &Stat,
         read_link: impl FnOnce() -> Result<PathBuf, E>,
     ) -> Result<Self, E> {
-        let kind = metadata.file_type();
-        let (major, minor) = (
-            rustix::fs::major(metadata.rdev()),
-            rustix::fs::minor(metadata.rdev()),
-        );
-        let kind = if kind.is_dir() {
-            EntryKind::Directory
-        } else if kind.is_symlink() {
-            EntryKind::Symlink {
+        let (major, minor) = (major(stat.st_rdev), minor(stat.st_rdev));
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => EntryKind::Directory,
+            FileType::Symlink => EntryKind::Symlink {
                 target: read_link()?,
-            }
-        } else if kind.is_fifo() {
-            EntryKind::Fifo
-        } else if kind.is_char_device() {
-            EntryKind::CharDevice { major, minor }
-        } else if kind.is_block_device() {
-            EntryKind::BlockDevice { major, minor }
-        } else if kind.is_socket() {
-            EntryKind::File { size: 0 }
-        } else {
-            EntryKind::File {
-                size: metadata.size(),
-            }
+            },
+            FileType::Fifo => EntryKind::Fifo,
+            FileType::CharacterDevice => EntryKind::CharDevice { major, minor },
+            FileType::BlockDevice => EntryKind::BlockDevice { major, minor },
+            FileType::Socket => EntryKind::File { size: 0 },
+            _ => EntryKind::File { size: size(stat) },
         };
-        let linked = matches!(kind, EntryKind::File { .. }) && metadata.nlink() > 1;
+        #[allow(
+            clippy::useless_conversion,
+            reason = "its type is another one elsewhere"
+        )]
+        let names = u64::from(stat.st_nlink);
+        let linked = matches!(kind, EntryKind::File { .. }) && names > 1;
         Ok(Self {
             path,
             kind,
-            mode: metadata.mode() & 0o7777,
+            mode: stat.st_mode & 0o7777,
             uid: 0,
             gid: 0,
-            mtime: metadata.mtime(),
-            hard_link: linked.then(|| LinkIdentity {
-                device: metadata.dev(),
-                inode: metadata.ino(),
-                names: metadata.nlink(),
+            mtime: stat.st_mtime,
+            hard_link: linked.then_some(LinkIdentity {
+                device: stat.st_dev,
+                inode: stat.st_ino,
+                names,
             }),
-            stamp: Stamp::of(metadata),
+            stamp: Stamp::of(stat),
         })
     }
 
@@ -167,4 +160,8 @@ impl Entry {
     pub fn path_below(&self, root: &Path) -> &Path {
         self.path.strip_prefix(root).unwrap_or(&self.path)
     }
+}
+
+fn size(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
 }

@@ -4,12 +4,11 @@
 //! about paths without links, beneath the root.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, Metadata};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{OFlags, readlinkat};
+use rustix::fs::{FileType, OFlags, Stat, readlinkat};
 
 use super::glob::Glob;
 use super::pattern_list::{PatternList, Trail};
@@ -53,8 +52,8 @@ impl LocalContext {
             let parent = trails.last().ok_or_else(|| not_found(&asked, &at))?;
             let trail = self.ignore().patterns().enter(parent, &name);
             let next = at.join(&name);
-            let (metadata, link) = self.look(&next, &asked)?;
-            if !metadata.is_symlink() {
+            let (stat, link) = self.look(&next, &asked)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
                 at = next;
                 trails.push(trail);
                 continue;
@@ -130,7 +129,7 @@ impl LocalContext {
     }
 
     /// What a path without links on the way is, and a descriptor of it.
-    fn look(&self, path: &Path, asked: &Path) -> Result<(Metadata, OwnedFd), LookupError> {
+    fn look(&self, path: &Path, asked: &Path) -> Result<(Stat, OwnedFd), LookupError> {
         let full = self.root().join(path);
         let found = self
             .open_beneath(path, OFlags::PATH)
@@ -139,14 +138,13 @@ impl LocalContext {
                 true => not_found(asked, path),
                 false => error.into(),
             })?;
-        let file = File::from(found);
-        let metadata = file.metadata().context("look at", &full)?;
-        Ok((metadata, file.into()))
+        let stat = rustix::fs::fstat(&found).context("look at", &full)?;
+        Ok((stat, found))
     }
 
     fn entry_without_links(&self, path: &Path, asked: &Path) -> Result<Entry, LookupError> {
-        let (metadata, _) = self.look(path, asked)?;
-        Entry::new(path.to_owned(), &metadata, || Ok(PathBuf::new()))
+        let (stat, _) = self.look(path, asked)?;
+        Entry::new(path.to_owned(), &stat, || Ok(PathBuf::new()))
     }
 
     /// Whether a directory is in the context: it is not ignored, or something below it is not.

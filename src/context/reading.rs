@@ -106,7 +106,7 @@ impl Reading<'_> {
         let digest = Digest::from_bytes(bytes);
         // A file that changed while it was read has another stamp now; the old one must not name this content.
         if let Some(file) = content.file()
-            && Stamp::of(&file.metadata().context("look at", &full)?) == entry.stamp
+            && Stamp::of(&rustix::fs::fstat(file).context("look at", &full)?) == entry.stamp
         {
             self.remember(&entry.stamp, digest, &xattrs);
         }

@@ -6,19 +6,23 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, statat};
 use walkdir::{DirEntry, WalkDir};
 
 use super::local::LocalContext;
 use super::pattern_list::{PatternList, Trail};
 use super::{ContextError, Entry, lexical};
-use crate::fsio;
+use crate::fsio::{self, Context as _};
 
 /// The entries below a directory. See [`LocalContext::walk`].
 #[derive(Debug)]
 pub struct Walk<'a> {
     root: &'a Path,
+    /// The root, open.
+    directory: BorrowedFd<'a>,
     /// How deep below the root the walked directory is.
     top_depth: usize,
     ignore: &'a PatternList,
@@ -71,6 +75,7 @@ impl<'a> Walk<'a> {
             .sort_by_file_name();
         Self {
             root: context.root(),
+            directory: context.directory(),
             top_depth: lexical::names(&directory.path).count(),
             ignore,
             exclude,
@@ -171,12 +176,10 @@ impl<'a> Walk<'a> {
 
     /// The entry of a found path; `None` where it has gone since its directory was read.
     fn stat(&self, found: &DirEntry, path: &Path) -> Result<Option<Entry>, ContextError> {
-        let entry = found
-            .metadata()
-            .map_err(|error| failure(&error, found.path()))
-            .and_then(|metadata| {
-                Entry::new(path.to_owned(), &metadata, || fsio::read_link(found.path()))
-            });
+        // From the root on, which is shorter than the whole path.
+        let entry = statat(self.directory, path, AtFlags::SYMLINK_NOFOLLOW)
+            .context("read", found.path())
+            .and_then(|stat| Entry::new(path.to_owned(), &stat, || fsio::read_link(found.path())));
         match entry {
             Ok(entry) => Ok(Some(entry)),
             Err(error) if error.is_not_found() => Ok(None),
