@@ -133,6 +133,11 @@ impl<'s> Vertices<'s> {
         id
     }
 
+    /// Ends a piece of work that nobody did.
+    fn cancel(&mut self, id: VertexId) {
+        self.sink.emit(BuildEvent::Cancelled { id });
+    }
+
     /// Ends a piece of work that took so long.
     fn end<T>(&mut self, id: VertexId, result: &Result<T, BuildError>, took: Duration) {
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);

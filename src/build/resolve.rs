@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Vertices;
@@ -150,7 +150,11 @@ pub(super) fn resolve_all(
         .collect();
     let answers = ask_all(resolver, needs);
     let mut failure = None;
-    for (((request, span), id), (result, took)) in needs.iter().zip(started).zip(answers) {
+    for (((request, span), id), answer) in needs.iter().zip(started).zip(answers) {
+        let Some((result, took)) = answer else {
+            vertices.cancel(id);
+            continue;
+        };
         let name = image_name(request);
         let result = result.map_err(|source| BuildError::Base {
             stage: plan::stage_hint(dockerfile, &name),
@@ -173,21 +177,27 @@ pub(super) fn resolve_all(
 type Answer = (Result<BaseImage, ResolveError>, Duration);
 
 /// The answers in the order of the requests. A file may ask for thousands of things: each may take a thread, a connection and
-/// a program.
-fn ask_all(resolver: &dyn ImageResolver, needs: &[(BaseRequest, Span)]) -> Vec<Answer> {
+/// a program. Once one has failed no other is begun; all before it have been, so that the first failure is always the same.
+fn ask_all(resolver: &dyn ImageResolver, needs: &[(BaseRequest, Span)]) -> Vec<Option<Answer>> {
     let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
     let ask = || {
         let mut answers = Vec::new();
         loop {
+            if failed.load(Ordering::Relaxed) {
+                return answers;
+            }
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some((request, _)) = needs.get(index) else {
                 return answers;
             };
             let started = Instant::now();
-            answers.push((index, (resolver.resolve(request), started.elapsed())));
+            let result = resolver.resolve(request);
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            answers.push((index, (result, started.elapsed())));
         }
     };
-    let mut answers = std::thread::scope(|scope| {
+    let answered = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..needs.len().min(MOST_AT_ONCE))
             .map(|_| scope.spawn(ask))
             .collect();
@@ -198,8 +208,11 @@ fn ask_all(resolver: &dyn ImageResolver, needs: &[(BaseRequest, Span)]) -> Vec<A
         }
         answers
     });
-    answers.sort_by_key(|(index, _)| *index);
-    answers.into_iter().map(|(_, answer)| answer).collect()
+    let mut answers: Vec<Option<Answer>> = needs.iter().map(|_| None).collect();
+    for (index, answer) in answered {
+        answers[index] = Some(answer);
+    }
+    answers
 }
 
 #[cfg(test)]
@@ -209,23 +222,29 @@ mod tests {
     use super::*;
     use crate::oci::{Digest, Platform};
 
-    /// Counts who asks at the same time.
+    /// Counts who asks at the same time; has no image with a certain name.
     #[derive(Debug, Default)]
     struct Counting {
-        now: Mutex<(usize, usize)>,
+        missing: Option<&'static str>,
+        /// Now, and the most so far.
+        asked: Mutex<(usize, usize)>,
     }
 
     impl ImageResolver for Counting {
         fn resolve(&self, request: &BaseRequest) -> Result<BaseImage, ResolveError> {
             {
-                let mut now = self.now.lock().unwrap();
-                now.0 += 1;
-                now.1 = now.1.max(now.0);
+                let mut asked = self.asked.lock().unwrap();
+                asked.0 += 1;
+                asked.1 = asked.1.max(asked.0);
             }
-            std::thread::sleep(Duration::from_millis(1));
-            self.now.lock().unwrap().0 -= 1;
+            let name = image_name(request);
+            if self.missing.is_some_and(|missing| name == missing) {
+                return Err(ResolveError::NoStore);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            self.asked.lock().unwrap().0 -= 1;
             Ok(BaseImage {
-                name: image_name(request),
+                name,
                 digest: Digest::of(""),
                 config: Config::scratch(&request.platform),
                 layers: Vec::new(),
@@ -234,28 +253,45 @@ mod tests {
         }
     }
 
+    fn needs(names: &[String]) -> Vec<(BaseRequest, Span)> {
+        let platform = Platform::host();
+        let need = |name: &String| {
+            let source = BaseSource::Reference(name.parse().unwrap());
+            let request = BaseRequest::new(source, &platform, &platform);
+            (request, Span::new(crate::source::FileId(0), 0..0))
+        };
+        names.iter().map(need).collect()
+    }
+
+    fn names() -> Vec<String> {
+        (0..1000)
+            .map(|number| format!("image-{number}:latest"))
+            .collect()
+    }
+
     #[test]
     fn many_are_asked_for_at_once_and_never_too_many() {
         let resolver = Counting::default();
-        let platform = Platform::host();
-        let names: Vec<String> = (0..100)
-            .map(|number| format!("image-{number}:latest"))
-            .collect();
-        let needs: Vec<_> = names
-            .iter()
-            .map(|name| {
-                let source = BaseSource::Reference(name.parse().unwrap());
-                let request = BaseRequest::new(source, &platform, &platform);
-                (request, Span::new(crate::source::FileId(0), 0..0))
-            })
-            .collect();
-        let answers = ask_all(&resolver, &needs);
+        let answers = ask_all(&resolver, &needs(&names()));
         let answers: Vec<String> = answers
             .into_iter()
-            .map(|(answer, _)| answer.unwrap().name)
+            .map(|answer| answer.unwrap().0.unwrap().name)
             .collect();
-        assert_eq!(answers, names);
-        let most = resolver.now.lock().unwrap().1;
+        assert_eq!(answers, names());
+        let (_, most) = *resolver.asked.lock().unwrap();
         assert!((2..=MOST_AT_ONCE).contains(&most), "{most} at once");
+    }
+
+    #[test]
+    fn after_a_failure_no_other_is_begun() {
+        let resolver = Counting {
+            missing: Some("image-20:latest"),
+            ..Counting::default()
+        };
+        let answers = ask_all(&resolver, &needs(&names()));
+        let failed = |answer: &Option<Answer>| matches!(answer, Some((Err(_), _)));
+        assert_eq!(answers.iter().position(failed), Some(20));
+        assert!(answers[..20].iter().all(Option::is_some));
+        assert!(answers.last().unwrap().is_none(), "all were asked for");
     }
 }

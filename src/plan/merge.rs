@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::graph::{Plan, PlannedImage};
+use super::observation::Observation;
 use super::step::{BaseId, BaseRequest, StateRef, Step, StepId};
 use crate::oci::Platform;
+use crate::source::Span;
 
 /// Puts plans of the same Dockerfile together. The images keep the order of the plans; of a single plan nothing
 /// changes.
@@ -66,7 +68,22 @@ impl Merged {
             let state = renamed(state, &bases, &steps);
             self.plan.states.entry(stage).or_insert(state);
         }
-        self.plan.observations.extend(plan.observations);
+        self.observe(plan.observations);
+    }
+
+    /// What is noticed of several platforms is noticed once.
+    fn observe(&mut self, observations: Vec<Observation>) {
+        let mut known: BTreeMap<Span, Vec<usize>> = BTreeMap::new();
+        let all = &mut self.plan.observations;
+        for (position, observation) in all.iter().enumerate() {
+            known.entry(observation.span).or_default().push(position);
+        }
+        for observation in observations {
+            let here = known.get(&observation.span).map_or(&[][..], Vec::as_slice);
+            if !here.iter().any(|&position| all[position] == observation) {
+                all.push(observation);
+            }
+        }
     }
 
     fn base(&mut self, base: BaseRequest) -> BaseId {

@@ -312,7 +312,7 @@ impl Failure {
             Self::Unreachable { cause: Unreachable::Name, .. } => {
                 "check the registry's name and the network's name service".to_owned()
             }
-            Self::Unreachable { .. } => "check the registry's address, the network and the proxy settings".to_owned(),
+            Self::Unreachable { .. } => "check the address, the network and the proxy settings".to_owned(),
             Self::Status { status, .. } if status.is_server_error() => {
                 "the registry has a problem; try again later".to_owned()
             }

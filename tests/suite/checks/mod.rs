@@ -174,7 +174,7 @@ fn a_base_out_of_reach_ends_the_check_of_a_build() {
       |
     5 | FROM localhost:1/team/base:1
       | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-    hint: check the registry's address, the network and the proxy settings
+    hint: check the address, the network and the proxy settings
     hint: a stand-in can be given with `--build-context localhost:1/team/base:1=oci-layout://FOLDER`
     [exit code 1]
     "#);
