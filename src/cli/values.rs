@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::agent::DEFAULT_ID;
 use crate::export::csv_fields;
 use crate::sandbox::{LimitedResource, Ulimit};
+use crate::source::boolean;
 
 /// `id=ID[,src=FILE|env=VAR]` as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,11 +113,7 @@ pub(super) fn call(text: &str) -> Result<Option<Call>, String> {
 
 /// Reads the value of a flag that is on or off, as in `--pull=false`.
 pub(super) fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err("expected true or false".to_owned()),
-    }
+    boolean(text).ok_or_else(|| "expected true or false".to_owned())
 }
 
 /// Reads a value of `--ssh`: the id, and the paths that it names.

@@ -1,6 +1,6 @@
 //! Failures of this module, and the ways in which a path cannot be had.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::ignore::RuleMatch;
 use crate::fsio;
@@ -75,8 +75,9 @@ impl LookupError {
 }
 
 /// Where links led, if elsewhere.
-fn led_to(path: &PathBuf, end: &PathBuf) -> String {
-    if end == path {
+fn led_to(path: &Path, end: &Path) -> String {
+    if path.starts_with(end) {
+        // No link: the path ends before it is whole.
         String::new()
     } else {
         format!(" (links lead to `{}`)", end.display())

@@ -281,6 +281,8 @@ mod tests {
             error.to_string(),
             "\"/dangling\": not found (links lead to `none`)"
         );
+        let error = context.lookup(Path::new("none/below")).unwrap_err();
+        assert_eq!(error.to_string(), "\"/none/below\": not found");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Errors of this module: which operation failed, on what, and why.
 
-use super::transport::Failure;
+use super::transport::{Failure, Unreachable};
 use crate::oci::{Digest, Platform};
 
 /// An operation at a registry that failed.
@@ -130,10 +130,26 @@ impl RegistryError {
             Self::DownloadStatus {
                 status: 401 | 403, ..
             } => Some("give a login with `--secret id=HTTP_AUTH_TOKEN_<host>,env=VAR`".to_owned()),
+            Self::Download { failure, .. } => download_hint(failure),
             Self::NoReference => Some("give the image a name with `--tag`".to_owned()),
             _ => self.failure().and_then(Failure::hint),
         }
     }
+}
+
+/// What can be done about a server that is no registry.
+fn download_hint(failure: &Failure) -> Option<String> {
+    let Failure::Unreachable { cause, .. } = failure else {
+        return None;
+    };
+    let hint = match cause {
+        Unreachable::Tls => {
+            "if the server speaks plain HTTP write `http://`; a private certificate has to be trusted by this machine"
+        }
+        Unreachable::Name => "check the name of the host and the network's name service",
+        _ => "check the address, the network and the proxy settings",
+    };
+    Some(hint.to_owned())
 }
 
 /// The platforms in a sentence.

@@ -253,7 +253,8 @@ fn what_is_not_there_is_an_error_with_its_line() {
     );
     let failed = build(&env, &["context"]).exited(3);
     assert!(
-        failed.stderr.contains("connection refused"),
+        failed.stderr.contains("connection refused")
+            && failed.stderr.contains("check the address, the network"),
         "{}",
         failed.stderr
     );

@@ -159,21 +159,6 @@ fn what_cannot_be_meant_is_refused() {
             1,
             "the Dockerfile `large` is larger than 16777216 bytes",
         ),
-        (
-            vec!["-f", "Dockerfile", "context"],
-            1,
-            "the one in the context is `-f context/Dockerfile`",
-        ),
-        (
-            vec!["-f", "none", &server.url("/archive")],
-            1,
-            "failed to read dockerfile: `none` is not in the context",
-        ),
-        (
-            vec!["--build-context", "x=none", "-f", "uses-x", "context"],
-            2,
-            "build context `x`: unable to prepare context: path \"none\" not found",
-        ),
         (vec![&server.url("/none")], 1, "invalid response status 404"),
         (vec!["https://a.io/x.git?x=1"], 2, "unexpected query \"x\""),
         (
@@ -183,7 +168,6 @@ fn what_cannot_be_meant_is_refused() {
         ),
     ] {
         env.write("uses-x", "FROM x\n");
-        server.put("/archive", files());
         let outcome = piped(&env, b"FROM scratch\n", &arguments).exited(code);
         assert!(
             outcome.stderr.contains(message),
@@ -208,6 +192,34 @@ fn what_cannot_be_meant_is_refused() {
         "{}",
         outcome.stderr
     );
+}
+
+#[test]
+fn what_is_not_there_is_told_with_the_place_where_it_was_looked_for() {
+    let (env, server) = (TestEnv::new(), FileServer::start());
+    env.write("context/Dockerfile", "FROM scratch\n");
+    env.write("uses-x", "FROM x\n");
+    server.put("/archive", files());
+    for (arguments, code, message) in [
+        (
+            vec!["-f", "Dockerfile", "context"],
+            1,
+            "the one in the context is `-f context/Dockerfile`",
+        ),
+        (
+            vec!["-f", "none", &server.url("/archive")],
+            1,
+            "failed to read dockerfile: `none` is not in the context",
+        ),
+        (
+            vec!["--build-context", "x=none", "-f", "uses-x", "context"],
+            2,
+            "build context `x`: unable to prepare context: path \"none\" not found",
+        ),
+    ] {
+        let failed = build(&env, &arguments).exited(code);
+        assert!(failed.stderr.contains(message), "{}", failed.stderr);
+    }
 }
 
 #[test]
