@@ -115,24 +115,14 @@ fn key(source: &GitSource, commit: &str) -> Digest {
 
 /// The commit that is meant. One that was named by its hash needs nobody to say so.
 fn look_up(git: &Git<'_>, folder: &Path, source: &GitSource) -> Result<Found, FetchError> {
-    if let Some(revision @ Revision::Commit(_)) = &source.revision
-        && let Some(found) = Remote::parse(b"").find(Some(revision))
-    {
-        return Ok(found);
+    if let Some(Revision::Commit(commit)) = &source.revision {
+        return Ok(Found::of_commit(commit));
     }
     // `--` would not be enough: the repository must not be taken for an option by helpers either, and it is none by grammar.
     let output = git.must(folder, &["ls-remote", "--", &source.remote])?;
     let remote = Remote::parse(&output);
     let missing = || {
-        let reference = match &source.revision {
-            None => "HEAD",
-            Some(
-                Revision::Any(name)
-                | Revision::Branch(name)
-                | Revision::Tag(name)
-                | Revision::Commit(name),
-            ) => name,
-        };
+        let reference = source.revision.as_ref().map_or("HEAD", Revision::name);
         GitError::NoRef {
             reference: reference.to_owned(),
             output: remote.shown(),

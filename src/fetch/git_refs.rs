@@ -22,6 +22,17 @@ pub(super) struct Found {
     pub(super) tag: Option<String>,
 }
 
+impl Found {
+    /// A commit that was named by its hash.
+    pub(super) fn of_commit(commit: &str) -> Self {
+        Self {
+            name: None,
+            commit: commit.to_owned(),
+            tag: None,
+        }
+    }
+}
+
 impl Remote {
     /// Reads lines of a hash, a tab and a name. Lines that are none are skipped.
     pub(super) fn parse(output: &[u8]) -> Self {
@@ -86,11 +97,7 @@ impl Remote {
                 .or_else(|| self.get(&format!("refs/{name}")))
                 .or_else(|| name.starts_with("refs/").then(|| self.get(name)).flatten())
                 .or_else(|| (name == "HEAD").then(|| self.get(name)).flatten()),
-            Some(Revision::Commit(commit)) => Some(Found {
-                name: None,
-                commit: commit.clone(),
-                tag: None,
-            }),
+            Some(Revision::Commit(commit)) => Some(Found::of_commit(commit)),
         }
     }
 }

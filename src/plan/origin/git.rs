@@ -42,6 +42,16 @@ pub enum Revision {
     Commit(String),
 }
 
+impl Revision {
+    /// The branch, tag, name or commit, whichever it is.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Any(name) | Self::Branch(name) | Self::Tag(name) | Self::Commit(name) => name,
+        }
+    }
+}
+
 /// Times of the files of a repository, which keeps none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GitTime {
@@ -190,15 +200,7 @@ impl GitSource {
     /// As shown to people.
     #[must_use]
     pub fn name(&self) -> String {
-        let revision = match &self.revision {
-            None => "",
-            Some(
-                Revision::Any(name)
-                | Revision::Branch(name)
-                | Revision::Tag(name)
-                | Revision::Commit(name),
-            ) => name,
-        };
+        let revision = self.revision.as_ref().map_or("", Revision::name);
         match (revision, self.subdir.as_str()) {
             ("", "") => self.remote.clone(),
             (revision, "") => format!("{}#{revision}", self.remote),
