@@ -118,41 +118,69 @@ pub(super) fn words(text: &str) -> Vec<Range<usize>> {
     split(text, is_blank).collect()
 }
 
-/// The words of a text without quotes and escape characters.
+/// The words of a text without escape characters; quotes stay in them.
 pub(super) fn quoted_words(text: &str, escape: char) -> Option<Vec<Range<usize>>> {
-    let plain = !text.contains(['"', '\'', escape]);
-    plain.then(|| split(text, char::is_whitespace).collect())
+    if text.contains(escape) {
+        return None;
+    }
+    let mut words = Vec::new();
+    let mut start = None;
+    let mut quote = None;
+    for (at, character) in text.char_indices() {
+        if quote.is_none() && character.is_whitespace() {
+            words.extend(start.take().map(|start| start..at));
+            continue;
+        }
+        start = start.or(Some(at));
+        if quote == Some(character) {
+            quote = None;
+        } else if quote.is_none() && matches!(character, '"' | '\'') {
+            quote = Some(character);
+        }
+    }
+    words.extend(start.map(|start| start..text.len()));
+    Some(words)
 }
 
-/// The heredocs of a text in which `<<` is nowhere but in words like `3<<-EOF`, and in which there is nothing else that a
-/// shell might understand.
+/// The heredocs of a text in which no word begins with `<<` but ones like `3<<-EOF` and `<<"EOF"`, and in which there is
+/// nothing else then that a shell might understand.
 pub(super) fn heredoc_markers(text: &str) -> Option<Vec<HeredocMarker>> {
     if !text.contains("<<") {
         return Some(Vec::new());
     }
-    if text.contains(['"', '\'', '\\', '$']) {
-        return None;
-    }
-    let announcements =
-        split(text, char::is_whitespace).filter(|range| text[range.clone()].contains("<<"));
-    announcements.map(|range| marker(text, range)).collect()
+    let announcements = split(text, char::is_whitespace).filter(|range| {
+        let word = &text[range.clone()];
+        word.trim_start_matches(|digit: char| digit.is_ascii_digit())
+            .starts_with("<<")
+    });
+    let markers: Vec<_> = announcements
+        .map(|range| marker(text, range))
+        .collect::<Option<_>>()?;
+    let mut at = 0;
+    let mut others = markers.iter().map(|marker| {
+        let before = &text[at..marker.range.start];
+        at = marker.range.end;
+        before
+    });
+    let plain = |text: &str| !text.contains(['"', '\'', '\\', '$']);
+    let all_plain = others.all(plain) && plain(&text[at..]);
+    (all_plain || markers.is_empty()).then_some(markers)
 }
 
 fn marker(text: &str, range: Range<usize>) -> Option<HeredocMarker> {
-    let (digits, name) = text[range.clone()].split_once("<<")?;
-    let stripped = name.strip_prefix('-');
-    let name = stripped.unwrap_or(name);
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        && !name.is_empty();
-    plain.then(|| HeredocMarker {
+    let (digits, delimiter) = text[range.clone()].split_once("<<")?;
+    let stripped = delimiter.strip_prefix('-');
+    let delimiter = stripped.unwrap_or(delimiter);
+    let within = |quote: char| delimiter.strip_prefix(quote)?.strip_suffix(quote);
+    let quoted = within('\'').or_else(|| within('"'));
+    let name = quoted.unwrap_or(delimiter);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (!name.is_empty() && name.bytes().all(plain)).then(|| HeredocMarker {
         range,
         file_descriptor: (!digits.is_empty()).then(|| digits.to_owned()),
         strip_tabs: stripped.is_some(),
         name: name.to_owned(),
-        quoted: false,
+        quoted: quoted.is_some(),
     })
 }
 
@@ -247,10 +275,16 @@ mod tests {
         let text = "# a\n\nRUN a \\\n # b\n\n b\r\nCOPY --from=a --chown=b é /\nRUN <<A\nRUN c\\d\\\\\nCMD";
         assert_eq!(check_statements(text, '\\'), 2 + 2 * 5);
         assert_eq!(words("a \"b"), [0..1, 2..4]);
-        assert_eq!(quoted_words("a=b c", '\\').unwrap(), [0..3, 4..5]);
-        let markers = heredoc_markers("a <<A 3<<-B_1 c").unwrap();
-        assert_eq!(markers, lower::heredoc_markers("a <<A 3<<-B_1 c"));
-        assert_eq!(markers.len(), 2);
+        assert_eq!(quoted_words("a='b c' d", '\\').unwrap(), [0..7, 8..9]);
+        for (text, count) in [
+            ("a <<A 3<<-B_1 c", 2),
+            ("<<'A' <<-\"B\"", 2),
+            ("'a' $b<<C", 0),
+        ] {
+            let markers = heredoc_markers(text).unwrap();
+            assert_eq!(markers, lower::heredoc_markers(text));
+            assert_eq!(markers.len(), count, "{text}");
+        }
     }
 
     proptest! {
