@@ -22,11 +22,18 @@ pub fn check_text(sources: &SourceMap, warnings: &[Diagnostic], error: bool) -> 
     };
     for warning in warnings {
         _ = write!(out, "\nWARNING: {}", warning.code);
-        if let Some(url) = lint::rule(warning.code).and_then(|rule| rule.url) {
+        let rule = lint::rule(warning.code);
+        if let Some(url) = rule.and_then(|rule| rule.url) {
             _ = write!(out, " - {url}");
         }
         _ = writeln!(out, "\n{}", text::one_line(&warning.message));
         out.push_str(&excerpt(sources, warning));
+        // The reference's form has a link for the rules that it knows.
+        if rule.is_some_and(|rule| rule.ours) {
+            for hint in &warning.hints {
+                _ = writeln!(out, "hint: {}", text::one_line(hint));
+            }
+        }
     }
     out
 }

@@ -120,6 +120,7 @@ fn rules_that_the_reference_does_not_have_fail_only_our_own_command() {
         "{}",
         own.stdout
     );
+    assert!(own.stdout.contains("\nhint: "), "{}", own.stdout);
     let reference = call(&env, &["--check"]).exited(0);
     assert_eq!(reference.stdout, "Check complete, no warnings found.\n");
 }
