@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::error::StepError;
 use super::copy::CopyError;
+use super::digest;
 use super::draft::Draft;
 use super::mounts::Mounts;
 use super::tree::{self, Content};
@@ -62,7 +63,7 @@ pub(super) fn prepare(
     let identity = Digest::of(id);
     let kept = match from {
         Some(from) => {
-            let content = tree::path_digest(worker, from, source, inputs)?;
+            let content = digest::of_path(worker, from, source, inputs)?;
             with_content(store, id).join(content.hex())
         }
         None => store.cache_mount(id),

@@ -3,6 +3,7 @@
 mod cache_mount;
 mod copy;
 mod devices;
+mod digest;
 mod draft;
 mod mounts;
 mod run;
@@ -320,8 +321,8 @@ fn foreign_digests(
     let mut digests = Vec::new();
     for (source, foreign) in cache_key::foreign_sources(step) {
         digests.push(match foreign {
-            Foreign::Copy(copy) => tree::copy_digest(worker, &source, copy, inputs)?,
-            Foreign::Path(path) => tree::path_digest(worker, &source, path, inputs)?,
+            Foreign::Copy(copy) => digest::of_copy(worker, &source, copy, inputs)?,
+            Foreign::Path(path) => digest::of_path(worker, &source, path, inputs)?,
         });
     }
     Ok(digests)

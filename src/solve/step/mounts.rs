@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::error::StepError;
 use super::super::state::{LayerHandle, State};
+use super::digest;
 use super::draft::Draft;
 use super::tree::{self, Content, Selected, Tree};
 use super::write::write_layer_as;
@@ -169,7 +170,7 @@ fn context_state(
     from: &TreeSource,
     source: &str,
 ) -> Result<(State, String), StepError> {
-    let digest = tree::path_digest(worker, from, source, inputs)?;
+    let digest = digest::of_path(worker, from, source, inputs)?;
     let mut hasher = Hasher::new("context mount 1");
     hasher.field(digest.as_bytes());
     let key = hasher.finish();
