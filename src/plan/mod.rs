@@ -16,6 +16,7 @@ mod history;
 mod instructions;
 mod lower;
 mod merge;
+mod needs;
 mod observation;
 mod options;
 mod origin;

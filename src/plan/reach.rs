@@ -1,6 +1,4 @@
-//! Which stages the target needs: names to stages, and the references between them.
-
-use std::collections::BTreeSet;
+//! What names mean: of the target, in `FROM`, in `--from`, in a mount's `from`. A stage, a named context or an image.
 
 use super::options::{NamedContext, PlanOptions, context_name};
 use super::{Failure, fail};
@@ -222,38 +220,4 @@ pub(super) fn mentions(instruction: &Instruction) -> Vec<Mention<'_>> {
             .collect(),
         _ => Vec::new(),
     }
-}
-
-/// The earlier stages that instructions of `stage` take files from.
-pub(super) fn stages_used<'a>(
-    dockerfile: &Dockerfile,
-    options: &PlanOptions,
-    stage: usize,
-    platform: &Platform,
-    instructions: impl IntoIterator<Item = &'a Instruction>,
-) -> BTreeSet<usize> {
-    let at = (platform, Span::default());
-    let mentions = instructions.into_iter().flat_map(mentions);
-    // Wrong references are reported when the instruction itself is lowered.
-    let meaning = |mention: Mention<'_>| {
-        reference(
-            dockerfile,
-            options,
-            stage,
-            mention.name,
-            mention.mount_target,
-            at,
-        )
-        .ok()
-    };
-    let found = mentions.filter_map(meaning);
-    found
-        .filter_map(|named| {
-            if let Named::Stage(index) = named {
-                Some(index)
-            } else {
-                None
-            }
-        })
-        .collect()
 }
