@@ -328,6 +328,7 @@ fn environment<'a>(
     let target = request.plan.target.clone().unwrap_or_default();
     Ok(Environment {
         store: &tools.store,
+        imported: None,
         runner: tools.runner,
         context,
         named_contexts,

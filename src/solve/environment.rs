@@ -10,15 +10,17 @@ use crate::agent::Agents;
 use crate::cdi::Registry;
 use crate::context::{LocalContext, StatIndex};
 use crate::layer::Privileges;
-use crate::oci::BaseImage;
+use crate::oci::{BaseImage, Digest, LayerSource};
 use crate::sandbox::{Cancel, StepRunner, Ulimit};
-use crate::store::Store;
+use crate::store::{StepRecord, Store};
 
 /// What a solve works with.
 #[derive(Debug)]
 pub struct Environment<'a> {
     /// Where layers and records are.
     pub store: &'a Store,
+    /// What others built, where a cache was imported.
+    pub imported: Option<&'a dyn ImportedSteps>,
     /// Runs the commands.
     pub runner: &'a dyn StepRunner,
     /// The main context; absent where nothing needs one.
@@ -43,6 +45,16 @@ pub struct Environment<'a> {
     pub place: String,
     /// The user's wish to stop.
     pub cancel: Cancel,
+}
+
+/// Results of steps that were built elsewhere: an imported cache. Answers from memory; layers are fetched when a step needs
+/// them.
+pub trait ImportedSteps: std::fmt::Debug + Sync {
+    /// The record of a key, and who has its layer.
+    fn step(&self, key: Digest) -> Option<(StepRecord, LayerSource)>;
+
+    /// The key that a quick key leads to.
+    fn alias(&self, quick: Digest) -> Option<Digest>;
 }
 
 /// A folder to copy from, with the memory of its files.

@@ -5,6 +5,7 @@ mod copy;
 mod devices;
 mod digest;
 mod draft;
+mod look_up;
 mod mounts;
 mod run;
 mod tree;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 pub use copy::CopyError;
 pub use user::UserError;
 
-use super::cache_key::{self, Foreign, Ingredients};
+use super::cache_key;
 use super::driver::{Publication, Reporter, StepResult};
 use super::environment::Environment;
 use super::error::{SolveError, StepError};
@@ -29,9 +30,10 @@ use super::miss::MissReason;
 use super::state::{LayerHandle, State};
 use super::times::rfc3339;
 use crate::layer::{Layer, Privileges};
-use crate::oci::{Digest, Hasher};
+use crate::oci::{Digest, LayerSource};
 use crate::plan::{Plan, StateRef, Step, StepId, StepKind, TreeSource};
 use crate::store::{Lock, Places, StepRecord};
+use look_up::{Looked, Missed, foreign_digests, look_up};
 
 /// Time of files that a build makes itself where no epoch is given: 1980-01-01, the earliest that ZIP archives can
 /// hold. The same for everybody, so that layers do not depend on when they were made.
@@ -167,45 +169,20 @@ pub(super) fn execute(
     publish: &std::sync::mpsc::Sender<Publication>,
 ) -> Result<StepResult, StepError> {
     let step = worker.plan.step(id);
-    let store = worker.environment.store;
     let inputs = Inputs::new(step, states);
-    let quick = quick_key(step, &inputs, worker.environment.epoch);
-    if !step.no_cache
-        && let Some(record) = quick.and_then(|quick| store.step(store.alias(quick)?))
-    {
-        return Ok(finished(&inputs.below, record, true));
-    }
-    let foreign = foreign_digests(worker, step, &inputs)?;
-    let ingredients = cache_key::ingredients(
-        step,
-        inputs.below.identity,
-        &foreign,
-        worker.environment.epoch,
-    );
-    let key = ingredients.key();
-    let place = place(worker, id);
-    if !step.no_cache
-        && let Some(record) = store.step(key)
-    {
-        worker.built(place, key);
-        if let Some(quick) = quick {
-            // Best effort: it only saves time.
-            let _written = store.put_alias(quick, key);
-        }
-        return Ok(finished(&inputs.below, record, true));
-    }
-    let lock = worker.lock("step", key)?;
+    let missed = match look_up(worker, id, &inputs)? {
+        Looked::Hit(hit) => return Ok(result(&inputs.below, hit.record, hit.remote, true)),
+        Looked::Miss(missed) => missed,
+    };
+    let lock = worker.lock("step", missed.key)?;
     // Somebody else may have done it while we waited.
-    if !step.no_cache
-        && let Some(record) = store.step(key)
-    {
-        worker.built(place, key);
-        return Ok(finished(&inputs.below, record, true));
+    if let Some(hit) = missed.again(worker, step) {
+        return Ok(result(&inputs.below, hit.record, hit.remote, true));
     }
     if worker.environment.cancel.is_cancelled() {
         return Err(StepError::Cancelled);
     }
-    let reason = reason(worker, step, &place, &ingredients);
+    let reason = reason(worker, step, &missed);
     report.event(BuildEvent::Missed {
         id: report.id,
         reason: reason.to_string(),
@@ -216,6 +193,13 @@ pub(super) fn execute(
         StepKind::Copy(copy) => copy::execute(worker, id, copy, &inputs),
         StepKind::Workdir(workdir) => workdir::execute(worker, id, workdir, &inputs),
     }?;
+    let Missed {
+        key,
+        quick,
+        place,
+        ingredients,
+        foreign,
+    } = missed;
     let record = StepRecord {
         key,
         diff_id: made.layer.diff_id,
@@ -240,12 +224,12 @@ pub(super) fn execute(
             step.label
         );
         report.event(BuildEvent::Warning { message });
-        return Ok(finished(&inputs.below, record, false));
+        return Ok(result(&inputs.below, record, None, false));
     }
     worker.built(place, key);
     // The publisher lives as long as there are workers.
     let _sent = publish.send(publication);
-    Ok(finished(&inputs.below, record, false))
+    Ok(result(&inputs.below, record, None, false))
 }
 
 /// The states a step reads.
@@ -278,12 +262,17 @@ impl Inputs {
     }
 }
 
-fn finished(below: &State, record: StepRecord, cached: bool) -> StepResult {
+fn result(
+    below: &State,
+    record: StepRecord,
+    remote: Option<LayerSource>,
+    cached: bool,
+) -> StepResult {
     let layer = Arc::new(LayerHandle {
         diff_id: record.diff_id,
         identity: record.content_id,
         bytes: record.bytes,
-        remote: None,
+        remote,
     });
     StepResult {
         state: below.with(Arc::clone(&layer)),
@@ -291,41 +280,6 @@ fn finished(below: &State, record: StepRecord, cached: bool) -> StepResult {
         created: record.created,
         cached,
     }
-}
-
-/// For a step that takes files from other states only: a key over the identities of those states, which are known
-/// without looking at any file. Where it leads nowhere, the content decides.
-fn quick_key(step: &Step, inputs: &Inputs, epoch: Option<i64>) -> Option<Digest> {
-    let sources = cache_key::foreign_sources(step);
-    if sources.is_empty() {
-        return None;
-    }
-    let identities: Option<Vec<Digest>> = sources
-        .iter()
-        .map(|(source, _)| match source {
-            TreeSource::State(reference) => Some(inputs.state(*reference).identity),
-            TreeSource::Context | TreeSource::NamedContext(_) => None,
-        })
-        .collect();
-    let ingredients = cache_key::ingredients(step, inputs.below.identity, &identities?, epoch);
-    let mut hasher = Hasher::new("quick key");
-    hasher.field(ingredients.key().as_bytes());
-    Some(hasher.finish())
-}
-
-fn foreign_digests(
-    worker: &Worker<'_>,
-    step: &Step,
-    inputs: &Inputs,
-) -> Result<Vec<Digest>, StepError> {
-    let mut digests = Vec::new();
-    for (source, foreign) in cache_key::foreign_sources(step) {
-        digests.push(match foreign {
-            Foreign::Copy(copy) => digest::of_copy(worker, &source, copy, inputs)?,
-            Foreign::Path(path) => digest::of_path(worker, &source, path, inputs)?,
-        });
-    }
-    Ok(digests)
 }
 
 /// Whether a step takes files from a folder that anybody may write to.
@@ -336,18 +290,7 @@ fn reads_context(step: &Step) -> bool {
         .any(|(source, _)| is_context(source))
 }
 
-/// The place of a step in its Dockerfile: which stage, and which step of it.
-fn place(worker: &Worker<'_>, id: StepId) -> String {
-    let steps = &worker.plan.steps;
-    let step = &steps[id.0];
-    let position = steps[..id.0]
-        .iter()
-        .filter(|other| other.stage == step.stage)
-        .count();
-    format!("{}/{position}/{}", step.stage, step.platform)
-}
-
-fn reason(worker: &Worker<'_>, step: &Step, place: &str, ingredients: &Ingredients) -> MissReason {
+fn reason(worker: &Worker<'_>, step: &Step, missed: &Missed) -> MissReason {
     if step.no_cache {
         return MissReason::NoCache;
     }
@@ -355,7 +298,7 @@ fn reason(worker: &Worker<'_>, step: &Step, place: &str, ingredients: &Ingredien
     let last = worker
         .last
         .keys
-        .get(place)
+        .get(&missed.place)
         .and_then(|key| store.step_ingredients(*key));
-    MissReason::between(last.as_ref(), ingredients)
+    MissReason::between(last.as_ref(), &missed.ingredients)
 }
