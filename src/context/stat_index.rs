@@ -110,6 +110,13 @@ impl StatIndex {
         index
     }
 
+    /// Whether bytes are an index of any context, undamaged.
+    #[must_use]
+    pub fn is_sound(bytes: &[u8]) -> bool {
+        let rest = bytes.strip_prefix(MAGIC).and_then(|rest| rest.get(32..));
+        rest.is_some_and(|rest| check_records(rest).is_some())
+    }
+
     /// Number of records.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -246,6 +253,11 @@ impl StatIndex {
 fn check(bytes: &[u8], identity: RootIdentity) -> Option<usize> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let rest = rest.strip_prefix(&identity.0.as_bytes()[..])?;
+    check_records(rest)
+}
+
+/// The number of records behind magic and identity, if they are whole.
+fn check_records(rest: &[u8]) -> Option<usize> {
     let (checksum, records) = rest.split_first_chunk::<4>()?;
     let whole = records.len().is_multiple_of(RECORD)
         && records.len() / RECORD <= MOST_RECORDS

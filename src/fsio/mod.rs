@@ -8,6 +8,7 @@
 )]
 
 mod atomic;
+mod disk_usage;
 mod hashing;
 mod stoppable;
 
@@ -17,6 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use atomic::{Durability, replace, rewrite, write_atomic};
+pub use disk_usage::DiskUsage;
 pub use hashing::{HashingReader, HashingWriter};
 pub use stoppable::Stoppable;
 
@@ -228,6 +230,24 @@ pub fn read_dir_sorted(path: impl AsRef<Path>) -> Result<Vec<OsString>> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// Sets the time of a file or folder to now.
+///
+/// # Errors
+/// What the operating system answered, with the path.
+pub fn touch(path: impl AsRef<Path>) -> Result<()> {
+    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
+    let time = |nanoseconds| Timespec {
+        tv_sec: 0,
+        tv_nsec: nanoseconds,
+    };
+    let times = Timestamps {
+        last_access: time(UTIME_OMIT),
+        last_modification: time(UTIME_NOW),
+    };
+    let path = path.as_ref();
+    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).context("set the time of", path)
 }
 
 /// Sets permission bits (`0o7777` at the most).

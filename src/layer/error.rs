@@ -70,6 +70,14 @@ pub enum Error {
         /// What is there.
         found: Digest,
     },
+    /// A layer's directory is not what its table of contents says.
+    #[error("`{}` {problem}", path.display())]
+    DirectoryChanged {
+        /// The path in the layer.
+        path: PathBuf,
+        /// What is the matter with it.
+        problem: &'static str,
+    },
     /// A layer's tar could not be made again, byte for byte.
     #[error(
         "the tar that was made again is not that of the layer: expected {expected}, found {found}"

@@ -9,6 +9,7 @@
 //! | table and content | directory | [`write_directory`], [`settle`] |
 //! | an overlay's upper directory | tar, table of contents, diff ID | [`scan_upper`] |
 //! | table and directory | the same tar again | [`write_tar_from_directory`] |
+//! | table and directory | whether they agree | [`check_directory`] |
 //! | tar | compressed blob, and back | [`compress`], [`Decompressor`] |
 //!
 //! A [`Stack`] of tables is a file system that can be looked at without any of them. This module knows formats, not
@@ -17,6 +18,7 @@
 
 mod archive;
 mod beneath;
+mod check;
 mod compress;
 mod content;
 mod content_hash;
@@ -43,6 +45,7 @@ mod toc_codec;
 mod tests;
 
 pub use archive::open_archive;
+pub use check::check_directory;
 pub use compress::{Compressed, Compression, Compressor, compress};
 pub use content::ContentSource;
 pub use decompress::Decompressor;

@@ -2,9 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write as _};
+use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
+use super::lease::Held;
+use super::remove::Leased;
 use super::{Store, StoreError};
 use crate::fsio::{self, Context as _, Durability, HashingWriter};
 use crate::oci::{BlobError, BlobSource, Descriptor, Digest, LayerSource};
@@ -13,8 +16,19 @@ impl Store {
     /// Whether a blob of this digest and size is here.
     #[must_use]
     pub fn has_blob(&self, descriptor: &Descriptor) -> bool {
-        fsio::metadata(self.paths.blob(descriptor.digest))
-            .is_ok_and(|m| m.is_file() && m.len() == descriptor.size)
+        let path = self.held_blob(descriptor.digest);
+        let held = self.leases.blobs.hold(descriptor.digest) != Held::No;
+        held && fsio::metadata(path).is_ok_and(|m| m.is_file() && m.len() == descriptor.size)
+    }
+
+    /// Where a blob is if it is here. From here on nobody removes it.
+    fn held_blob(&self, digest: Digest) -> PathBuf {
+        let path = self.paths.blob(digest);
+        if self.leases.blobs.hold(digest) == Held::Now {
+            // The time of a blob says when it was used last. It is no harm if it cannot be set.
+            let _touched = fsio::touch(&path);
+        }
+        path
     }
 
     /// Keeps some bytes (a config, a manifest) and names them.
@@ -70,7 +84,7 @@ impl Store {
         digest: Digest,
     ) -> Result<(), StoreError> {
         file.sync_all().context("sync", path)?;
-        let target = self.paths.blob(digest);
+        let target = self.held_blob(digest);
         if let Some(parent) = target.parent() {
             fsio::create_dir_all(parent)?;
         }
@@ -124,7 +138,7 @@ impl Store {
     /// A whole small blob, verified; `None` if it is not here or damaged.
     #[must_use]
     pub fn read_blob(&self, digest: Digest) -> Option<Vec<u8>> {
-        let bytes = fsio::read(self.paths.blob(digest)).ok()?;
+        let bytes = fsio::read(self.held_blob(digest)).ok()?;
         if Digest::of(&bytes) == digest {
             return Some(bytes);
         }
@@ -138,14 +152,14 @@ impl Store {
     /// It is not here.
     pub fn open_blob_file(&self, digest: Digest) -> Result<VerifyingReader<File>, StoreError> {
         Ok(VerifyingReader::new(
-            fsio::open(self.paths.blob(digest))?,
+            fsio::open(self.held_blob(digest))?,
             digest,
         ))
     }
 
     /// Drops a damaged blob, so that it becomes a miss.
     pub fn forget_blob(&self, digest: Digest) {
-        let _gone = fsio::remove_file_if_there(self.paths.blob(digest));
+        self.retire(Leased::Blob, digest, &self.paths.blob(digest));
     }
 }
 

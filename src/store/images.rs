@@ -89,6 +89,8 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn put_image(&self, image: &ImageRecord) -> Result<(), StoreError> {
+        // A name protects what it stands for from the moment it is given: nobody removes anything meanwhile.
+        let _names = self.lock_names()?;
         let there = self.image(&image.name);
         if there.is_some_and(|there| there.images == image.images) {
             return Ok(());

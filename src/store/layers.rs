@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::syncfs;
 
+use super::lease::Held;
+use super::remove::Leased;
 use super::{Store, StoreError, record};
 use crate::fsio::{self, Context as _, Durability};
 use crate::layer::Toc;
@@ -46,19 +48,28 @@ impl Store {
         self.toc_path(diff_id).is_some()
     }
 
-    /// Where the table of contents of a layer is, if the layer can be relied on.
+    /// Where the table of contents of a layer is, if the layer can be relied on. From here on nobody removes it.
     fn toc_path(&self, diff_id: Digest) -> Option<PathBuf> {
+        let held = self.leases.layers.hold(diff_id);
+        if held == Held::No {
+            return None;
+        }
         let folder = self.paths.layer(diff_id);
         let candidates = [folder.join(SETTLED), folder.join(&self.unsettled)];
-        candidates
+        let found = candidates
             .into_iter()
-            .find(|path| fsio::symlink_metadata(path).is_ok())
+            .find(|path| fsio::symlink_metadata(path).is_ok())?;
+        if held == Held::Now {
+            // The time of the table says when the layer was used last. It is no harm if it cannot be set.
+            let _touched = fsio::touch(&found);
+        }
+        Some(found)
     }
 
     /// The table of contents; `None` if the layer is not here or damaged (it is then forgotten).
     #[must_use]
     pub fn toc(&self, diff_id: Digest) -> Option<Toc> {
-        let bytes = fsio::read(self.toc_path(diff_id)?).ok()?;
+        let bytes = self.toc_bytes(diff_id)?;
         match Toc::decode(&bytes) {
             Ok(toc) => Some(toc),
             Err(_) => {
@@ -66,6 +77,11 @@ impl Store {
                 None
             }
         }
+    }
+
+    /// The table of contents as it is on the disk.
+    pub(super) fn toc_bytes(&self, diff_id: Digest) -> Option<Vec<u8>> {
+        fsio::read(self.toc_path(diff_id)?).ok()
     }
 
     /// The layer as a folder. `chain` names the layers below for a layer whose implied directories depend on them.
@@ -208,9 +224,6 @@ impl Store {
 
     /// Drops a damaged layer, so that it becomes a miss.
     pub fn forget_layer(&self, diff_id: Digest) {
-        if let Ok(scratch) = self.scratch() {
-            // Moved away in one go, then removed: nobody sees half a layer.
-            let _gone = fsio::rename(self.paths.layer(diff_id), scratch.path().join("forgotten"));
-        }
+        self.retire(Leased::Layer, diff_id, &self.paths.layer(diff_id));
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::fsio::{self, Context as _};
 use crate::oci::Digest;
-use crate::sys::lock::lock_byte;
+use crate::sys::lock::{Sharing, lock_byte};
 
 /// An exclusive lock, across threads and processes. Dropping it releases it.
 #[derive(Debug)]
@@ -21,19 +21,20 @@ impl Lock {
     /// Waits for a byte of a file, which is made if it is not there.
     pub(super) fn acquire(path: &Path, byte: i64) -> fsio::Result<Self> {
         let file = open(path)?;
-        lock_byte(file.as_fd(), byte, true).context("lock", path)?;
+        lock_byte(file.as_fd(), byte, Sharing::Exclusive, true).context("lock", path)?;
         Ok(Self { _held: file })
     }
 
     /// Takes the lock if nobody holds it.
     pub(super) fn try_acquire(path: &Path, byte: i64) -> fsio::Result<Option<Self>> {
         let file = open(path)?;
-        let free = lock_byte(file.as_fd(), byte, false).context("lock", path)?;
+        let free =
+            lock_byte(file.as_fd(), byte, Sharing::Exclusive, false).context("lock", path)?;
         Ok(free.then_some(Self { _held: file }))
     }
 }
 
-fn open(path: &Path) -> fsio::Result<File> {
+pub(super) fn open(path: &Path) -> fsio::Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)

@@ -7,26 +7,35 @@
 //! The store knows where things are, not what they mean: it never decides what is built or exported.
 
 mod blob;
+mod evict;
 mod fetched;
+mod fsck;
 mod images;
 mod layers;
+mod lease;
 mod lock;
 mod paths;
+mod prune;
 mod record;
+mod remove;
 mod scratch;
 mod step;
+mod usage;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use blob::VerifyingReader;
 pub use fetched::FetchedRecord;
+pub use fsck::{CheckRequest, Checked, Damage};
 pub use images::{ImageLayer, ImageRecord, StoredImage};
 pub use layers::{LayerForm, NewLayer};
 pub use lock::Lock;
+pub use prune::{PruneRequest, Pruned};
 pub use scratch::Scratch;
 pub use step::{Places, StepRecord};
+pub use usage::{ObjectKind, StoredObject, Usage};
 
 use crate::fsio;
 use crate::oci::Digest;
@@ -38,7 +47,9 @@ pub struct Store {
     root: PathBuf,
     /// Name of a table of contents until the disk has the layer; see `layers.rs`.
     unsettled: String,
-    workplace: Arc<scratch::Workplace>,
+    /// Made with the first scratch folder.
+    workplace: Mutex<Option<Arc<scratch::Workplace>>>,
+    leases: lease::Leases,
 }
 
 /// The store cannot do what it should.
@@ -78,10 +89,8 @@ impl Store {
     /// The root cannot be made or written.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let paths = paths::Paths::new(root);
-        if fsio::symlink_metadata(paths.tmp()).is_err() {
-            for folder in paths.skeleton() {
-                fsio::create_dir_all(folder)?;
-            }
+        if !paths.is_complete() {
+            paths.make()?;
             let tag = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is a cache of builder.\n";
             fsio::write_atomic(
                 &paths.cachedir_tag(),
@@ -90,14 +99,16 @@ impl Store {
             )?;
         }
         scratch::remove_leftovers(&paths)?;
-        let workplace = scratch::Workplace::open(&paths)?;
         let boot = fsio::read_to_string("/proc/sys/kernel/random/boot_id")?;
-        Ok(Self {
+        let store = Self {
+            leases: lease::Leases::new(&paths),
             paths,
             root: root.to_owned(),
             unsettled: format!("toc~{}", boot.trim()),
-            workplace,
-        })
+            workplace: Mutex::default(),
+        };
+        store.sweep();
+        Ok(store)
     }
 
     /// Opens the store below `root` if there is one; makes none.
@@ -122,7 +133,18 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn scratch(&self) -> Result<Scratch, StoreError> {
-        Ok(Scratch::new(&self.workplace)?)
+        let mut workplace = self
+            .workplace
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let workplace = match &*workplace {
+            Some(there) => Arc::clone(there),
+            None => {
+                let new = scratch::Workplace::open(&self.paths)?;
+                Arc::clone(workplace.insert(new))
+            }
+        };
+        Ok(Scratch::new(&workplace)?)
     }
 
     /// Waits for the exclusive right to make the thing `what` of a kind (`step`, `layer`): across threads and processes.
@@ -144,6 +166,11 @@ impl Store {
         )?)
     }
 
+    /// Held while a name is given, and while objects are removed that no name stands for.
+    fn lock_names(&self) -> Result<Lock, StoreError> {
+        Ok(Lock::acquire(&self.paths.lock("names"), 0)?)
+    }
+
     /// Where the stat index of a context is kept.
     #[must_use]
     pub fn context_index(&self, identity: &str) -> PathBuf {
@@ -156,9 +183,14 @@ impl Store {
         self.paths.scaffold()
     }
 
-    /// Where the content of a cache mount is kept.
+    /// Where the content of a cache mount is kept. Nobody removes it while this store is open.
     #[must_use]
     pub fn cache_mount(&self, id: &str) -> PathBuf {
+        let name = paths::escape(id);
+        if self.leases.mounts.hold(Digest::of(&name)) == lease::Held::Now {
+            // It is no harm if it cannot be written: the mount seems older than it is.
+            let _marked = fsio::create(self.paths.mount_used(&name));
+        }
         self.paths.cache_mount(id)
     }
 }

@@ -18,17 +18,45 @@
 //!     images/<escaped name>           record: image name → config and layers
 //!     contexts/abcd…                  stat index of one context root
 //!     mounts/<escaped id>/            `RUN --mount=type=cache` directories
+//!     mounted/<escaped id>            empty; its time says when the directory was used last
 //!     scaffold/                         mount points below every RUN's root file system
-//!     locks/<kind>                      locked by the byte held while a step or a blob is being made
+//!     locks/<kind>                      locked by the byte while a thing is being made, or is in use
+//!     gone/                             what was taken out and is not deleted yet
 //!     tmp/<pid>-<n>/                  work of a running process; `lock` in it is held while the process lives
 //! ```
 
 use std::path::{Path, PathBuf};
 
+use crate::fsio;
 use crate::oci::Digest;
 
 /// Version of the layout; another one lives beside it and never reads it.
 pub(super) const LAYOUT_VERSION: &str = "v1";
+
+/// Folders of a store.
+const FOLDERS: [&str; 13] = [
+    "blobs/sha256",
+    "layers",
+    "steps",
+    "aliases",
+    "places",
+    "fetched",
+    "images",
+    "contexts",
+    "mounts",
+    "mounted",
+    "locks",
+    "gone",
+    "tmp",
+];
+
+/// Those that hold records.
+const RECORDS: [&str; 7] = [
+    "steps", "aliases", "places", "fetched", "images", "contexts", "mounted",
+];
+
+/// Kinds of locks that everything else may have to wait for.
+const LOCKS: [&str; 5] = ["use-layer", "use-blob", "use-mount", "names", "prune"];
 
 /// Names the places of a store.
 #[derive(Clone, Debug)]
@@ -47,35 +75,61 @@ impl Paths {
         self.root.with_file_name("CACHEDIR.TAG")
     }
 
-    /// Folders that have to be there from the start.
-    pub(super) fn skeleton(&self) -> Vec<PathBuf> {
-        [
-            "blobs/sha256",
-            "layers",
-            "steps",
-            "aliases",
-            "places",
-            "fetched",
-            "images",
-            "contexts",
-            "mounts",
-            "locks",
-            "tmp",
-        ]
-        .map(|name| self.root.join(name))
-        .to_vec()
+    /// Whether everything is there that has to be there from the start.
+    pub(super) fn is_complete(&self) -> bool {
+        let there = |path: PathBuf| fsio::symlink_metadata(path).is_ok();
+        FOLDERS.iter().all(|name| there(self.root.join(name)))
+            && LOCKS.iter().all(|kind| there(self.lock(kind)))
+    }
+
+    /// Makes what has to be there from the start: later nothing is needed of a full disk for what frees space on it.
+    pub(super) fn make(&self) -> fsio::Result<()> {
+        for name in FOLDERS {
+            fsio::create_dir_all(self.root.join(name))?;
+        }
+        LOCKS
+            .iter()
+            .try_for_each(|kind| super::lock::open(&self.lock(kind)).map(drop))
+    }
+
+    /// Folders that hold records, one file each.
+    pub(super) fn record_folders(&self) -> Vec<PathBuf> {
+        RECORDS.map(|name| self.root.join(name)).to_vec()
+    }
+
+    /// A path of the store relative to its version.
+    pub(super) fn below(&self, path: &Path) -> String {
+        let below = path.strip_prefix(&self.root).unwrap_or(path);
+        below.to_string_lossy().into_owned()
+    }
+
+    /// The path that [`Self::below`] was told of.
+    pub(super) fn above(&self, below: &str) -> PathBuf {
+        self.root.join(below)
     }
 
     fn named(&self, kind: &str, digest: Digest) -> PathBuf {
         self.root.join(kind).join(digest.hex())
     }
 
+    pub(super) fn blobs(&self) -> PathBuf {
+        self.root.join("blobs/sha256")
+    }
+
     pub(super) fn blob(&self, digest: Digest) -> PathBuf {
         self.named("blobs/sha256", digest)
     }
 
+    pub(super) fn layers(&self) -> PathBuf {
+        self.root.join("layers")
+    }
+
     pub(super) fn layer(&self, diff_id: Digest) -> PathBuf {
         self.named("layers", diff_id)
+    }
+
+    pub(super) fn steps(&self) -> PathBuf {
+        self.root.join("steps")
     }
 
     pub(super) fn step(&self, key: Digest) -> PathBuf {
@@ -102,12 +156,29 @@ impl Paths {
         self.images().join(escape(name))
     }
 
+    pub(super) fn contexts(&self) -> PathBuf {
+        self.root.join("contexts")
+    }
+
     pub(super) fn context_index(&self, identity: &str) -> PathBuf {
         self.root.join("contexts").join(escape(identity))
     }
 
+    pub(super) fn mounts(&self) -> PathBuf {
+        self.root.join("mounts")
+    }
+
     pub(super) fn cache_mount(&self, id: &str) -> PathBuf {
-        self.root.join("mounts").join(escape(id))
+        self.mounts().join(escape(id))
+    }
+
+    pub(super) fn mounted(&self) -> PathBuf {
+        self.root.join("mounted")
+    }
+
+    /// Its time says when a cache mount, named as its folder is, was used last.
+    pub(super) fn mount_used(&self, escaped: &str) -> PathBuf {
+        self.mounted().join(escaped)
     }
 
     pub(super) fn scaffold(&self) -> PathBuf {
@@ -118,6 +189,11 @@ impl Paths {
         self.root.join("locks").join(kind)
     }
 
+    /// What was taken out and is not deleted yet.
+    pub(super) fn gone(&self) -> PathBuf {
+        self.root.join("gone")
+    }
+
     pub(super) fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }
@@ -125,7 +201,7 @@ impl Paths {
 
 /// A name as one file name: letters, digits and `.-_` stay, everything else becomes `%XX`. Names longer than a
 /// file name may be are cut and get their digest, so that two names never share a file.
-fn escape(name: &str) -> String {
+pub(super) fn escape(name: &str) -> String {
     let mut escaped = String::with_capacity(name.len());
     for (position, byte) in name.bytes().enumerate() {
         match byte {

@@ -33,12 +33,18 @@ pub(super) fn write<T: Serialize>(
 
 /// Reads a record; anything wrong with it is absence.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    let bytes = fsio::read(path).ok()?;
+    serde_json::from_slice(body(&fsio::read(path).ok()?)?).ok()
+}
+
+/// Whether a file is a record of any kind, undamaged.
+pub(super) fn is_sound(path: &Path) -> bool {
+    fsio::read(path).is_ok_and(|bytes| body(&bytes).is_some())
+}
+
+/// What a record says, if its checksum is that of it.
+fn body(bytes: &[u8]) -> Option<&[u8]> {
     let (sum, body) = bytes.split_at_checked(65)?;
-    if Digest::of(body).hex().as_bytes() != &sum[..64] {
-        return None;
-    }
-    serde_json::from_slice(body).ok()
+    (Digest::of(body).hex().as_bytes() == &sum[..64]).then_some(body)
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
 //! Scratch folders of a running process, and the removal of what dead processes left.
+//!
+//! A process has a folder of its own only when it makes something: who only looks needs no space on the disk.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

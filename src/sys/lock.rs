@@ -5,17 +5,35 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use rustix::io::Errno;
 
 /// The kernel's numbers in the width of the structure that carries them.
+const READ_LOCK: libc::c_short = 0;
 const WRITE_LOCK: libc::c_short = 1;
 const FROM_THE_START: libc::c_short = 0;
 
-/// Locks one byte of a file for writing; the byte need not exist. The lock ends when the description is closed, at the
-/// latest with the process. With `wait` it blocks until the byte is free; without, the answer says whether it was.
+/// Who else may lock the same byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Others who share it too.
+    Shared,
+    /// Nobody.
+    Exclusive,
+}
+
+/// Locks one byte of a file, which has to be open for writing; the byte need not exist. The lock ends when the description
+/// is closed, at the latest with the process. With `wait` it blocks until the byte is free; without, the answer says whether it was.
 ///
 /// # Errors
 /// What the kernel answers, interruption excepted.
-pub fn lock_byte(file: BorrowedFd<'_>, offset: i64, wait: bool) -> Result<bool, Errno> {
+pub fn lock_byte(
+    file: BorrowedFd<'_>,
+    offset: i64,
+    sharing: Sharing,
+    wait: bool,
+) -> Result<bool, Errno> {
     let range = libc::flock {
-        l_type: WRITE_LOCK,
+        l_type: match sharing {
+            Sharing::Shared => READ_LOCK,
+            Sharing::Exclusive => WRITE_LOCK,
+        },
         l_whence: FROM_THE_START,
         l_start: offset,
         l_len: 1,
@@ -47,6 +65,7 @@ mod tests {
 
     #[test]
     fn the_numbers_are_the_kernels() {
+        assert_eq!(i32::from(READ_LOCK), libc::F_RDLCK);
         assert_eq!(i32::from(WRITE_LOCK), libc::F_WRLCK);
         assert_eq!(i32::from(FROM_THE_START), libc::SEEK_SET);
     }
