@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::context::{ContextError, IgnoreError};
 use crate::dockerfile::directive::CheckOptionsError;
-use crate::export::ExportError;
+use crate::export::{Damage, ExportError};
 use crate::fetch::FetchError;
 use crate::fsio;
 use crate::image::LayoutError;
@@ -167,6 +167,16 @@ pub enum ResolveError {
 }
 
 impl BuildError {
+    /// What of the store is damaged or gone, if that is why.
+    #[must_use]
+    pub(super) fn damage(&self) -> Option<Damage> {
+        match self {
+            Self::Solve(error) => error.source.damaged_layer().map(Damage::Layer),
+            Self::Export(error) => error.damage(),
+            _ => None,
+        }
+    }
+
     /// Whose fault it is.
     #[must_use]
     pub fn category(&self) -> Category {

@@ -6,6 +6,7 @@ mod check;
 mod devices;
 mod error;
 mod fix;
+mod mend;
 mod mentions;
 mod output;
 mod platforms;
@@ -191,18 +192,16 @@ pub fn build(
         return Err(BuildError::Check(found.violated));
     }
     let devices = devices::resolve(&mut plan, &request.devices, vertices.sink)?;
-    let environment = environment(request, tools, &plan, (bases, devices), &opened)?;
-    let first = vertices.next;
-    vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
-    let solution = solve::solve(&plan, &environment, vertices.sink, first)?;
-    let image_id = output::finish(
-        request,
-        tools,
-        &plan,
-        &environment,
-        &solution,
-        &mut vertices,
-    )?;
+    let mut environment = environment(request, tools, &plan, (bases, devices), &opened)?;
+    let (solution, image_id) = mend::until_whole(tools, &mut vertices, |vertices| {
+        // A failure stops the steps beside it, and nothing else.
+        environment.cancel = tools.cancel.child();
+        let first = vertices.next;
+        vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
+        let solution = solve::solve(&plan, &environment, vertices.sink, first)?;
+        let image_id = output::finish(request, tools, &plan, &environment, &solution, vertices)?;
+        Ok((solution, image_id))
+    })?;
     let cached = (0..plan.steps.len())
         .filter(|i| solution.step(plan::StepId(*i)).cached)
         .count();

@@ -76,6 +76,12 @@ pub(super) enum Command {
     Save(SaveArgs),
     /// Take names away from images in the local store
     Rmi(RmiArgs),
+    /// Show what the store takes of the disk, and what of it could be had back
+    Du(DuArgs),
+    /// Remove cache from the store: layers, blobs and cache mounts that no image needs and no build uses
+    Prune(PruneArgs),
+    /// Check everything in the store, and forget what is damaged so that it is made again
+    Fsck(FsckArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example: builder completions bash > /etc/bash_completion.d/builder")]
     Completions {
@@ -331,6 +337,67 @@ pub(super) struct RmiArgs {
     /// Names of images in the local store
     #[arg(value_name = "NAME", required = true)]
     pub(super) names: Vec<String>,
+}
+
+/// Flags of `builder du`.
+#[derive(Debug, Args)]
+pub(super) struct DuArgs {
+    /// List every object, largest first
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+    /// Print one JSON object: sums, and with --verbose every object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Flags of `builder prune`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without --keep or --max everything goes that matches the filters and may go. Images in the local store
+stay whole (see `builder rmi`), and what running builds use stays too. What goes costs time when it is needed again, nothing else.
+
+Filters (repeatable; those of one name are alternatives, different ones all have to match):
+  until=24h           not used for so long
+  type=KIND           layer, blob, cache-mount, record
+  id=PREFIX           as `builder du --verbose` shows it
+  description=TEXT    part of the description, such as the command that made a layer
+
+Example: builder prune --keep 10G --filter until=24h"
+)]
+pub(super) struct PruneArgs {
+    /// Only what matches, repeatable (see below)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(super) filter: Vec<String>,
+    /// Keep this much of the cache: what is worth most
+    #[arg(long, value_name = "SIZE", visible_alias = "reserved-space")]
+    pub(super) keep: Option<String>,
+    /// Remove until the whole store takes no more than this
+    #[arg(long, value_name = "SIZE", visible_alias = "max-used-space")]
+    pub(super) max: Option<String>,
+    /// Only show what would go
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// List what went
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+    /// Accepted: nothing is asked
+    #[arg(short, long, hide = true)]
+    pub(super) force: bool,
+    /// Accepted: the same as no filter
+    #[arg(short, long, hide = true)]
+    pub(super) all: bool,
+}
+
+/// Flags of `builder fsck`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Every file is read. What is damaged is forgotten: it is a miss from then on, and made or fetched again.
+Exit codes: 0 nothing wrong, or all of it mended; 1 something is wrong that was not mended."
+)]
+pub(super) struct FsckArgs {
+    /// Only report
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 #[cfg(test)]

@@ -51,6 +51,9 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Context(args) => commands::context::run(&args, environment),
         Command::Images(args) => commands::images::list(&args, &root, environment),
         Command::Rmi(args) => commands::images::remove(&args, &root, environment),
+        Command::Du(args) => commands::space::du(&args, &root, environment),
+        Command::Prune(args) => commands::space::prune(&args, &root, environment),
+        Command::Fsck(args) => commands::fsck::run(&args, &root, environment),
         Command::Save(args) => commands::save::run(&args, root, environment),
         Command::Completions { shell } => commands::completions::run(shell, environment),
     }

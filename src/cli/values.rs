@@ -1,7 +1,8 @@
-//! Values of flags that have a grammar of their own: secrets, hosts, limits, sizes.
+//! Values of flags that have a grammar of their own: secrets, hosts, limits, sizes, lengths of time.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::agent::DEFAULT_ID;
 use crate::export::csv_fields;
@@ -190,9 +191,65 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| format!("invalid size `{text}`, expected for example 64m"))
 }
 
+/// A length of time: `90s`, `30m`, `24h`, `7d`, or several of them (`1h30m`); `0`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("invalid duration `{text}`, expected for example 24h");
+    let mut seconds = 0_u64;
+    let mut rest = text.trim();
+    if rest == "0" {
+        return Ok(Duration::ZERO);
+    }
+    if rest.is_empty() {
+        return Err(wrong());
+    }
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, after) = rest.split_at(end);
+        let scale = match after.as_bytes().first() {
+            Some(b's') => 1,
+            Some(b'm') => 60,
+            Some(b'h') => 3600,
+            Some(b'd') => 24 * 3600,
+            _ => return Err(wrong()),
+        };
+        let part = number.parse::<u64>().ok();
+        let part = part.and_then(|number| number.checked_mul(scale));
+        seconds = part
+            .and_then(|part| seconds.checked_add(part))
+            .ok_or_else(wrong)?;
+        rest = &after[1..];
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, seconds) in [
+            ("0", 0),
+            ("90s", 90),
+            ("30m", 1800),
+            ("1h30m", 5400),
+            ("7d", 604_800),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in [
+            "",
+            "h",
+            "24",
+            "1y",
+            "-1h",
+            "1h-",
+            "99999999999999999999h",
+            "9999999999999999999d",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn secrets() {

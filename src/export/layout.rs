@@ -83,9 +83,14 @@ fn copy_blob(
 fn existing(folder: &Path) -> Result<Index, ExportError> {
     match fsio::read_if_there(folder.join("index.json"))? {
         Some(bytes) => Index::parse(&bytes).map_err(|_| ExportError::NotALayout(folder.to_owned())),
-        None if fsio::read_dir_sorted(folder)?.is_empty() => Ok(Index {
-            manifests: Vec::new(),
-        }),
+        // A layout that was begun and not finished has its marker.
+        None if fsio::metadata(folder.join("oci-layout")).is_ok()
+            || fsio::read_dir_sorted(folder)?.is_empty() =>
+        {
+            Ok(Index {
+                manifests: Vec::new(),
+            })
+        }
         None => Err(ExportError::NotALayout(folder.to_owned())),
     }
 }

@@ -44,6 +44,9 @@ pub enum ExportError {
         /// Which layer.
         diff_id: Digest,
     },
+    /// A blob of the store is not what its name says; it has been forgotten.
+    #[error("a blob in the store is damaged")]
+    DamagedBlob,
     /// A blob cannot be fetched.
     #[error(transparent)]
     Blob(#[from] BlobError),
@@ -68,4 +71,29 @@ pub enum ExportError {
     /// The registry.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+}
+
+/// What of the store was in the way of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Damage {
+    /// A layer.
+    Layer(Digest),
+    /// A blob, which has been forgotten.
+    Blob,
+}
+
+impl ExportError {
+    /// What of the store is damaged or gone, if that is why. Whoever makes it again can go on.
+    #[must_use]
+    pub fn damage(&self) -> Option<Damage> {
+        match self {
+            Self::Gone { diff_id } => Some(Damage::Layer(*diff_id)),
+            Self::Layer { diff_id, source } if source.is_damage() => Some(Damage::Layer(*diff_id)),
+            Self::DamagedBlob => Some(Damage::Blob),
+            Self::Disk(error) if error.source.kind() == io::ErrorKind::InvalidData => {
+                Some(Damage::Blob)
+            }
+            _ => None,
+        }
+    }
 }

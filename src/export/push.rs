@@ -1,14 +1,16 @@
 //! To a registry: blobs that it does not have yet, then manifests, then the index where there is one, then the names.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ExportError;
 use super::blobs::PreparedImage;
 use super::document::PreparedSet;
 use crate::oci::{Digest, Reference, media_type};
 use crate::registry::{Client, Progress, PushBlob, PushManifest, PushRequest};
-use crate::store::Store;
+use crate::store::{Store, VerifyingReader};
 
 /// Pushes images under each of their names. Blobs that only exist elsewhere are fetched when the registry turns out not to
 /// have them.
@@ -22,7 +24,9 @@ pub fn push(
     names: &[Reference],
     progress: Progress,
 ) -> Result<Digest, ExportError> {
+    let damaged = Arc::new(AtomicBool::new(false));
     let layers = set.layers().map(|(descriptor, layer)| {
+        let damaged = Arc::clone(&damaged);
         let (store, digest, remote) = (Arc::clone(store), descriptor.digest, layer.remote.clone());
         let mount_from = remote.as_ref().and_then(|remote| {
             let (registry, repository) = remote.source.repository()?;
@@ -32,9 +36,12 @@ pub fn push(
             if let Some(remote) = &remote {
                 store.fetch(remote).map_err(io::Error::other)?;
             }
-            Ok(Box::new(
-                store.open_blob_file(digest).map_err(io::Error::other)?,
-            ))
+            Ok(Box::new(Watched {
+                inner: store.open_blob_file(digest).map_err(io::Error::other)?,
+                digest,
+                store: Arc::clone(&store),
+                damaged: Arc::clone(&damaged),
+            }))
         };
         PushBlob {
             descriptor: descriptor.clone(),
@@ -65,5 +72,29 @@ pub fn push(
         layers: layers.collect(),
         progress,
     };
-    Ok(client.push(&request)?)
+    client
+        .push(&request)
+        .map_err(|error| match damaged.load(Ordering::Relaxed) {
+            true => ExportError::DamagedBlob,
+            false => error.into(),
+        })
+}
+
+/// Forgets a blob that turns out not to be what its name says.
+struct Watched {
+    inner: VerifyingReader<File>,
+    digest: Digest,
+    store: Arc<Store>,
+    damaged: Arc<AtomicBool>,
+}
+
+impl io::Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer).inspect_err(|error| {
+            if error.kind() == io::ErrorKind::InvalidData {
+                self.store.forget_blob(self.digest);
+                self.damaged.store(true, Ordering::Relaxed);
+            }
+        })
+    }
 }

@@ -232,6 +232,16 @@ pub fn read_dir_sorted(path: impl AsRef<Path>) -> Result<Vec<OsString>> {
     Ok(names)
 }
 
+/// Puts each of two paths in the place of the other, in one go.
+///
+/// # Errors
+/// What the operating system answered, with the path; not found, if either is not there.
+pub fn exchange(one: impl AsRef<Path>, other: impl AsRef<Path>) -> Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let (one, other) = (one.as_ref(), other.as_ref());
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).context("rename into place", other)
+}
+
 /// Sets the time of a file or folder to now.
 ///
 /// # Errors

@@ -110,6 +110,35 @@ pub enum Error {
     Decompress(#[source] io::Error),
 }
 
+impl Error {
+    /// Whether what was read is not what it should be, so that having it made again helps: not so with a full disk.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        // What the kernel did not say, a decompressor or a check said.
+        let is_bad = |error: &io::Error| match error.raw_os_error() {
+            Some(number) => number == rustix::io::Errno::IO.raw_os_error(),
+            None => true,
+        };
+        match self {
+            Self::File(error) => error.is_not_found() || is_bad(&error.source),
+            Self::ReadTar { source, .. }
+            | Self::ReadContent { source, .. }
+            | Self::Decompress(source) => is_bad(source),
+            Self::MalformedTar { .. }
+            | Self::ContentSize { .. }
+            | Self::ContentChanged { .. }
+            | Self::DirectoryChanged { .. }
+            | Self::DiffIdChanged { .. }
+            | Self::DecodeToc(_)
+            | Self::NotAFile { .. } => true,
+            Self::RefusedEntry { .. }
+            | Self::WriteTar(_)
+            | Self::EncodeToc(_)
+            | Self::Compress(_) => false,
+        }
+    }
+}
+
 /// What makes bytes no tar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TarProblem {

@@ -1,8 +1,8 @@
 //! A request to stop that wakes those who wait.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -16,6 +16,8 @@ struct Shared {
     /// Readable from the request on; nobody ever reads it, so that it wakes everybody. `None` if the process had no
     /// descriptor left when it was made: waiting then falls back to looking at `requested` now and then.
     wake: Option<OwnedFd>,
+    /// Those who stop when this one does.
+    children: Mutex<Vec<Weak<Shared>>>,
 }
 
 impl Cancel {
@@ -23,8 +25,33 @@ impl Cancel {
     #[must_use]
     pub fn new() -> Self {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok();
-        let requested = AtomicBool::new(false);
-        Self(Arc::new(Shared { requested, wake }))
+        Self(Arc::new(Shared {
+            requested: AtomicBool::new(false),
+            wake,
+            children: Mutex::default(),
+        }))
+    }
+
+    /// A wish of its own, which follows this one: to stop a part without stopping the whole.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        let child = Self::new();
+        let mut children = self.children();
+        children.retain(|other| other.strong_count() > 0);
+        children.push(Arc::downgrade(&child.0));
+        drop(children);
+        // A request that came before it was registered.
+        if self.is_cancelled() {
+            child.cancel();
+        }
+        child
+    }
+
+    fn children(&self) -> MutexGuard<'_, Vec<Weak<Shared>>> {
+        self.0
+            .children
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the request; may be called by anybody, any number of times.
@@ -34,6 +61,12 @@ impl Cancel {
             // Fails only when the counter is full, and then the descriptor is readable already.
             let _unused = rustix::io::write(wake, &1_u64.to_ne_bytes());
         }
+        let children: Vec<Self> = self
+            .children()
+            .iter()
+            .filter_map(|child| child.upgrade().map(Self))
+            .collect();
+        children.iter().for_each(Self::cancel);
     }
 
     /// Whether the request was made.
@@ -74,5 +107,16 @@ mod tests {
             let mut fds = [PollFd::from_borrowed_fd(wake, PollFlags::IN)];
             assert_eq!(poll(&mut fds, None).unwrap(), 1);
         }
+    }
+
+    #[test]
+    fn a_child_follows_and_does_not_lead() {
+        let cancel = Cancel::new();
+        let [child, other] = [cancel.child(), cancel.child()];
+        other.cancel();
+        assert!(!cancel.is_cancelled() && !child.is_cancelled());
+        cancel.cancel();
+        assert!(child.is_cancelled());
+        assert!(cancel.child().is_cancelled(), "even one that is born later");
     }
 }

@@ -153,7 +153,29 @@ pub enum LayerError {
     Disk(#[from] fsio::Error),
 }
 
+impl LayerError {
+    /// The layer, if the store had it and it is damaged or gone: whoever makes it again can go on.
+    #[must_use]
+    pub fn damaged_layer(&self) -> Option<Digest> {
+        match self {
+            Self::Gone { diff_id } => Some(*diff_id),
+            Self::Format { diff_id, source } if source.is_damage() => Some(*diff_id),
+            _ => None,
+        }
+    }
+}
+
 impl StepError {
+    /// The layer whose damage was in the way, if that is why the step failed.
+    #[must_use]
+    pub fn damaged_layer(&self) -> Option<Digest> {
+        match self {
+            Self::Layer(error) => error.damaged_layer(),
+            Self::Copy(super::step::CopyError::Damaged { layer, .. }) => Some(*layer),
+            _ => None,
+        }
+    }
+
     /// Whether the machine is at fault rather than the Dockerfile: a full disk, a registry, a kernel feature.
     #[must_use]
     pub fn is_environment(&self) -> bool {

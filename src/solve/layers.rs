@@ -206,7 +206,13 @@ impl<'a> Layers<'a> {
         } else {
             None
         };
-        let read = layer::read_tar(plain, Markers::Removals, writer).map_err(broken)?;
+        let read = layer::read_tar(plain, Markers::Removals, writer)
+            .inspect_err(|error| {
+                if let (Some(remote), true) = (&layer.remote, error.is_damage()) {
+                    self.store.forget_blob(remote.blob.digest);
+                }
+            })
+            .map_err(broken)?;
         if read.diff_id != diff_id {
             return Err(LayerError::WrongContent {
                 diff_id,

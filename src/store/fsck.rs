@@ -60,7 +60,7 @@ impl Store {
         self.check_layers(request, &mut checked)?;
         self.check_blobs(request, &mut checked)?;
         self.check_records(request, &mut checked)?;
-        self.check_images(&mut checked)?;
+        self.check_images(request, &mut checked)?;
         if request.repair {
             self.sweep();
         }
@@ -196,9 +196,14 @@ impl Store {
             .collect())
     }
 
-    /// A name whose config or layers are gone stands for nothing. It is told and kept: it says what was there.
-    fn check_images(&self, checked: &mut Checked) -> Result<(), StoreError> {
+    /// A name whose config or layers are gone stands for nothing.
+    fn check_images(
+        &self,
+        request: &CheckRequest,
+        checked: &mut Checked,
+    ) -> Result<(), StoreError> {
         for image in self.images()? {
+            let mut forgotten = false;
             for stored in &image.images {
                 let layer = |layer: &super::ImageLayer| {
                     self.has_layer(layer.diff_id)
@@ -211,7 +216,8 @@ impl Store {
                         "the image {} for {} is not whole: build it again",
                         image.name, stored.platform
                     );
-                    self.found(checked, &path, &problem, false);
+                    forgotten = forgotten || (request.repair && self.remove_image(&image.name)?);
+                    self.found(checked, &path, &problem, forgotten);
                 }
             }
         }

@@ -106,7 +106,7 @@ impl Store {
         fsio::symlink_metadata(&path).is_ok().then_some(path)
     }
 
-    /// Moves a finished layer into the store. If it is here already, the one that is here stays.
+    /// Moves a finished layer into the store. What was just made goes before what is here: nobody has looked at that since.
     ///
     /// # Errors
     /// The disk.
@@ -114,8 +114,7 @@ impl Store {
         let folder = self.paths.layer(layer.diff_id);
         // Two that make the same layer at once must not clear away each other's half.
         let _lock = self.lock("publish", layer.diff_id)?;
-        let new = !self.has_layer(layer.diff_id);
-        if new {
+        if !self.has_layer(layer.diff_id) {
             self.forget_layer(layer.diff_id);
             fsio::create_dir_all(&folder)?;
         }
@@ -124,17 +123,19 @@ impl Store {
             LayerForm::Tar(from) => self.add_tar(layer.diff_id, from)?,
             LayerForm::Contents => {}
         }
-        if new {
-            fsio::write_atomic(
-                &folder.join(&self.unsettled),
-                &layer.toc.encode()?,
-                Durability::Cached,
-            )?;
+        let bytes = layer.toc.encode()?;
+        if self
+            .toc_bytes(layer.diff_id)
+            .is_some_and(|there| there == bytes)
+        {
+            return Ok(());
         }
+        self.unsettle(layer.diff_id)?;
+        fsio::write_atomic(&folder.join(&self.unsettled), &bytes, Durability::Cached)?;
         Ok(())
     }
 
-    /// Adds a folder to a layer that is here. One that is there already stays.
+    /// Adds a folder to a layer that is here, in the place of one that is there already.
     ///
     /// # Errors
     /// The disk.
@@ -146,10 +147,13 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.unsettle(diff_id)?;
         let target = self.directory_path(diff_id, chain);
-        match fsio::rename(from, &target) {
-            Err(error) if fsio::symlink_metadata(&target).is_err() => Err(error.into()),
-            _ => Ok(()),
+        match fsio::exchange(from, &target) {
+            // Steps may be standing on the other one.
+            Ok(()) => self.retire(Leased::Layer, diff_id, from),
+            Err(error) if error.is_not_found() => fsio::rename(from, &target)?,
+            Err(error) => return Err(error.into()),
         }
+        Ok(())
     }
 
     /// Adds an uncompressed tar to a layer that is here.

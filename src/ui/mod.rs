@@ -37,6 +37,7 @@ pub use outline::{
 pub use screen::{Clock, Screen, Size, monotonic_clock, stderr_size};
 pub use step_log::{FailedStep, StepLog};
 pub use table::{Align, Table};
+pub use text::excerpt;
 pub use units::{age, size};
 
 use crate::solve::{BuildEvent, EventSink};

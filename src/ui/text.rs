@@ -136,6 +136,12 @@ fn skip_string(rest: &mut Peekable<Chars<'_>>) {
     }
 }
 
+/// Any text as one line of so many columns that is safe to print.
+#[must_use]
+pub fn excerpt(text: &str, columns: usize) -> String {
+    fit(&one_line(text), columns)
+}
+
 /// Cuts text that was made safe by this module to `columns`, tabs written out; a cut shows as `…`.
 pub(super) fn fit(text: &str, columns: usize) -> String {
     let mut fitted = String::with_capacity(text.len());

@@ -7,6 +7,7 @@ mod apps;
 mod cache;
 mod cases;
 mod contexts;
+mod damage;
 mod devices;
 mod failures;
 mod git_ssh;

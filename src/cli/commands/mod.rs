@@ -5,9 +5,11 @@ mod call;
 pub(super) mod check;
 pub(super) mod completions;
 pub(super) mod context;
+pub(super) mod fsck;
 pub(super) mod images;
 mod network;
 pub(super) mod save;
+pub(super) mod space;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -78,7 +78,7 @@ pub enum CopyError {
     #[error("cannot resolve the destination: {0}")]
     Destination(#[source] layer::ResolveError),
     /// A file of a stage or image is not what it was when its layer was made.
-    #[error("\"/{}\" is damaged in the store; build again", path.display())]
+    #[error("\"/{}\" is damaged in the store", path.display())]
     Damaged {
         /// Relative to the root.
         path: PathBuf,
@@ -190,12 +190,7 @@ pub(super) fn execute(
         Some(tree) => tree.open_content(worker, content),
         None => content.open_anywhere(worker),
     };
-    let written = write_layer(worker, id, entries, &open);
-    if let Err(StepError::Copy(CopyError::Damaged { layer, .. })) = &written {
-        // What is damaged becomes a miss, so that the next build makes it again.
-        worker.environment.store.forget_layer(*layer);
-    }
-    written
+    write_layer(worker, id, entries, &open)
 }
 
 fn changes(worker: &Worker<'_>, copy: &CopyStep, inputs: &Inputs) -> Result<Changes, StepError> {

@@ -10,7 +10,7 @@ use super::draft::Drafted;
 use super::tree::{Content, Identity};
 use super::{Made, Worker};
 use crate::fsio::{self, Stoppable};
-use crate::layer::{DirectoryWriter, EntryKind, Layer, TarWriter};
+use crate::layer::{self, DirectoryWriter, EntryKind, Layer, TarWriter};
 use crate::plan::StepId;
 use crate::store::{LayerForm, NewLayer};
 
@@ -47,9 +47,11 @@ pub(super) fn write_layer_as(
         )
     } else if directory {
         let layer = as_directory(worker, &path, &entries, open);
+        let layer = layer.map_err(|error| damage_of_source(&entries, error));
         (unless_stopped(worker, layer)?, LayerForm::Directory(&path))
     } else {
         let layer = as_tar(worker, &path, &entries, open);
+        let layer = layer.map_err(|error| damage_of_source(&entries, error));
         (unless_stopped(worker, layer)?, LayerForm::Tar(&path))
     };
     verify(&entries, &layer)?;
@@ -67,6 +69,25 @@ fn unless_stopped<T>(worker: &Worker<'_>, result: Result<T, StepError>) -> Resul
         true => StepError::Cancelled,
         false => error,
     })
+}
+
+/// A file of a layer that is longer or shorter than its table says is that layer's damage.
+fn damage_of_source(entries: &[Drafted], error: StepError) -> StepError {
+    let StepError::Copy(CopyError::Write(
+        layer::Error::ContentSize { path, .. } | layer::Error::ReadContent { path, .. },
+    )) = &error
+    else {
+        return error;
+    };
+    let drafted = entries.iter().find(|drafted| drafted.entry.path == *path);
+    match drafted.and_then(|drafted| drafted.content.as_ref()) {
+        Some(Content::Layer(layer, source)) => CopyError::Damaged {
+            path: source.path.clone(),
+            layer: layer.diff_id,
+        }
+        .into(),
+        _ => error,
+    }
 }
 
 /// What was copied from a state must be what the state's table of contents says: a damaged layer must not get into others.

@@ -1,0 +1,58 @@
+//! `builder fsck`
+
+use std::path::Path;
+
+use super::super::args::FsckArgs;
+use super::super::failure::Failure;
+use super::super::settings::Environment;
+use super::space::existing;
+use crate::context::StatIndex;
+use crate::layer::Privileges;
+use crate::store::CheckRequest;
+use crate::ui::Console;
+
+/// Checks the store.
+pub(in crate::cli) fn run(
+    args: &FsckArgs,
+    root: &Path,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let mut console = Console::process(environment.colours);
+    let mut say = |line: String| console.line(line).map_err(Failure::environment);
+    let Some(store) = existing(root)? else {
+        return say("there is no store yet: nothing to check".to_owned());
+    };
+    let request = CheckRequest {
+        repair: !args.dry_run,
+        privileges: match rustix::process::geteuid().is_root() {
+            true => Privileges::Full,
+            false => Privileges::OneId,
+        },
+        is_index: StatIndex::is_sound,
+    };
+    let checked = store.check(&request).map_err(Failure::environment)?;
+    for damage in &checked.damages {
+        let end = match damage.forgotten {
+            true => " (forgotten)",
+            false => "",
+        };
+        say(format!("{damage}{end}"))?;
+    }
+    let left = checked.damages.iter().filter(|damage| !damage.forgotten);
+    let left = left.count();
+    let mended = checked.damages.len() - left;
+    say(format!(
+        "{} objects checked: {}",
+        checked.objects,
+        match (mended, left) {
+            (0, 0) => "nothing is wrong".to_owned(),
+            (_, 0) => format!("{mended} damaged and forgotten"),
+            (0, _) => format!("{left} damaged"),
+            _ => format!("{mended} damaged and forgotten, {left} left as they are"),
+        }
+    ))?;
+    match left {
+        0 => Ok(()),
+        _ => Err(Failure::findings()),
+    }
+}
