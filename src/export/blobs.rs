@@ -123,7 +123,9 @@ fn blob_of(
         return Ok(known);
     }
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let ((), digest, size) = store.create_blob(|out| {
+    // Compressed it is hardly ever more than its content.
+    let most = store.toc(layer.diff_id).map_or(0, |toc| toc.content_size());
+    let ((), digest, size) = store.create_blob(most, |out| {
         let mut compressor = Compressor::new(compression, threads, out);
         write_plain(store, layer, &mut compressor, stop)?;
         compressor.finish().map_err(|source| ExportError::Layer {

@@ -52,7 +52,7 @@ impl Fetcher {
             last_modified: known.and_then(|known| known.last_modified.clone()),
         };
         let answer = self.client.download(&download)?;
-        let (mut body, etag, last_modified) = match (answer, known) {
+        let (body, etag, last_modified) = match (answer, known) {
             (Downloaded::NotModified, Some(known)) => {
                 let content = known.content.unwrap_or(known.diff_id);
                 return self.checked(source, content).map(|()| known.clone());
@@ -71,6 +71,7 @@ impl Fetcher {
                 _,
             ) => (body, etag, last_modified),
         };
+        let mut body = self.store.reserve(0)?.reader(body);
         let scratch = self.store.scratch()?;
         let path = scratch.path().join("file");
         let mut writer = HashingWriter::new(fsio::create(&path)?);

@@ -40,6 +40,7 @@ impl Fetcher {
         };
         let mut order: Vec<usize> = (0..entries.len()).collect();
         order.sort_by(|a, b| compare_paths(&entries[*a].path, &entries[*b].path));
+        let _room = self.store.reserve(entries.iter().map(Entry::size).sum())?;
         let scratch = self.store.scratch()?;
         let path = scratch.path().join("tar");
         let mut tar = TarWriter::new(fsio::create(&path)?);

@@ -106,7 +106,7 @@ impl<'a> Layers<'a> {
         let scratch = self.store.scratch()?;
         let aside = scratch.path().join("tar");
         let mut tar = fsio::create(&aside)?;
-        let mut plain = self.plain(layer)?;
+        let mut plain = self.store.reserve(0)?.reader(self.plain(layer)?);
         std::io::copy(&mut plain, &mut tar)
             .map_err(|source| fsio::Error::new("write", &aside, source))?;
         self.store.add_tar(diff_id, &aside)?;
@@ -198,6 +198,12 @@ impl<'a> Layers<'a> {
         let diff_id = layer.diff_id;
         let broken = |source| LayerError::Format { diff_id, source };
         let plain = self.plain(layer)?;
+        // Only the directory takes room.
+        let room = self.store.reserve(0)?;
+        let plain: Box<dyn Read + Send> = match directory {
+            true => Box::new(room.reader(plain)),
+            false => plain,
+        };
         let scratch = self.store.scratch()?;
         let root = scratch.path().join("dir");
         let writer = if directory {
@@ -256,6 +262,7 @@ impl<'a> Layers<'a> {
         let scratch = self.store.scratch()?;
         let root = scratch.path().join("dir");
         fsio::create_dir(&root)?;
+        let _room = self.store.reserve(toc.content_size())?;
         layer::write_directory(&toc, &root, self.privileges, |entry| content.open(entry))
             .map_err(broken)?;
         if chain.is_some() {

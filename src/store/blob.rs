@@ -54,6 +54,8 @@ impl Store {
     ) -> Result<(Digest, u64), StoreError> {
         let scratch = self.scratch()?;
         let path = scratch.path().join("blob");
+        let room = self.reserve(expected.map_or(0, |expected| expected.size))?;
+        let mut reader = room.reader(&mut reader);
         let mut writer = HashingWriter::new(fsio::create(&path)?);
         copy(&mut reader, &mut writer).map_err(|source| match source {
             CopyError::Read(source) => StoreError::Ingest {
@@ -89,17 +91,21 @@ impl Store {
             fsio::create_dir_all(parent)?;
         }
         fsio::replace(path, &target, Durability::Synced)?;
+        self.grew(&target);
         Ok(())
     }
 
-    /// Streams a blob through `write` into the store: for blobs made here, whose digest is known at the end.
+    /// Streams a blob through `write` into the store: for blobs made here, whose digest is known at the end. `most` is what it
+    /// may come to.
     ///
     /// # Errors
     /// Those of `write`, and the disk.
     pub fn create_blob<T, E: From<StoreError>>(
         &self,
+        most: u64,
         write: impl FnOnce(&mut HashingWriter<io::BufWriter<File>>) -> Result<T, E>,
     ) -> Result<(T, Digest, u64), E> {
+        let _room = self.reserve(most).map_err(E::from)?;
         let scratch = self.scratch().map_err(E::from)?;
         let path = scratch.path().join("blob");
         let file = fsio::create(&path).map_err(StoreError::from)?;

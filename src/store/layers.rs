@@ -153,6 +153,7 @@ impl Store {
             Err(error) if error.is_not_found() => fsio::rename(from, &target)?,
             Err(error) => return Err(error.into()),
         }
+        self.grew(&target);
         Ok(())
     }
 
@@ -162,7 +163,10 @@ impl Store {
     /// The disk.
     pub fn add_tar(&self, diff_id: Digest, from: &Path) -> Result<(), StoreError> {
         self.unsettle(diff_id)?;
-        Ok(fsio::rename(from, self.paths.layer(diff_id).join("tar"))?)
+        let target = self.paths.layer(diff_id).join("tar");
+        fsio::rename(from, &target)?;
+        self.grew(&target);
+        Ok(())
     }
 
     /// What is added to a layer is not on the disk yet.

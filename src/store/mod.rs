@@ -19,6 +19,7 @@ mod prune;
 mod record;
 mod remove;
 mod scratch;
+mod space;
 mod step;
 mod usage;
 
@@ -34,6 +35,7 @@ pub use layers::{LayerForm, NewLayer};
 pub use lock::Lock;
 pub use prune::{PruneRequest, Pruned};
 pub use scratch::Scratch;
+pub use space::{Ceiling, Room};
 pub use step::{Places, StepRecord};
 pub use usage::{ObjectKind, StoredObject, Usage};
 
@@ -50,6 +52,7 @@ pub struct Store {
     /// Made with the first scratch folder.
     workplace: Mutex<Option<Arc<scratch::Workplace>>>,
     leases: lease::Leases,
+    ceiling: Option<Ceiling>,
 }
 
 /// The store cannot do what it should.
@@ -66,6 +69,31 @@ pub enum StoreError {
         /// The digest it has.
         found: Digest,
     },
+    /// The ceiling is reached and nothing more may be removed.
+    #[error(
+        "the store may take {} in all and has no room for {} more: running builds and images keep {}, {} are reserved",
+        shown(*max), shown(*needed), shown(*kept), shown(*reserved)
+    )]
+    NoRoom {
+        /// Bytes that were to be written.
+        needed: u64,
+        /// The ceiling.
+        max: u64,
+        /// What cannot be removed.
+        kept: u64,
+        /// What running builds have reserved.
+        reserved: u64,
+    },
+    /// The disk has less left than is about to be written.
+    #[error("no space left on the disk of `{}`: {} are needed, {} are free", root.display(), shown(*needed), shown(*free))]
+    DiskFull {
+        /// Bytes that were to be written.
+        needed: u64,
+        /// Bytes that are left.
+        free: u64,
+        /// The folder of the store.
+        root: PathBuf,
+    },
     /// A blob cannot be had where it should be.
     #[error(transparent)]
     Source(#[from] crate::oci::BlobError),
@@ -80,6 +108,15 @@ pub enum StoreError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// Bytes in words.
+fn shown(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
+        1_000_000..10_000_000_000 => format!("{} MB", bytes.div_ceil(1_000_000)),
+        _ => format!("{} GB", bytes.div_ceil(1_000_000_000)),
+    }
 }
 
 impl Store {
@@ -106,9 +143,16 @@ impl Store {
             root: root.to_owned(),
             unsettled: format!("toc~{}", boot.trim()),
             workplace: Mutex::default(),
+            ceiling: None,
         };
         store.sweep();
         Ok(store)
+    }
+
+    /// With a limit to what it may take of the disk.
+    #[must_use]
+    pub fn with_ceiling(self, ceiling: Option<Ceiling>) -> Self {
+        Self { ceiling, ..self }
     }
 
     /// Opens the store below `root` if there is one; makes none.
@@ -145,6 +189,17 @@ impl Store {
             }
         };
         Ok(Scratch::new(&workplace)?)
+    }
+
+    fn workplace(&self) -> Result<Arc<scratch::Workplace>, StoreError> {
+        let mut workplace = self
+            .workplace
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Ok(match &*workplace {
+            Some(there) => Arc::clone(there),
+            None => Arc::clone(workplace.insert(scratch::Workplace::open(&self.paths)?)),
+        })
     }
 
     /// Waits for the exclusive right to make the thing `what` of a kind (`step`, `layer`): across threads and processes.
@@ -189,7 +244,10 @@ impl Store {
         let name = paths::escape(id);
         if self.leases.mounts.hold(Digest::of(&name)) == lease::Held::Now {
             // It is no harm if it cannot be written: the mount seems older than it is.
-            let _marked = fsio::create(self.paths.mount_used(&name));
+            let mark = self.paths.mount_used(&name);
+            if fsio::touch(&mark).is_err() {
+                let _marked = fsio::create(mark);
+            }
         }
         self.paths.cache_mount(id)
     }

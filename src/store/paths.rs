@@ -18,7 +18,8 @@
 //!     images/<escaped name>           record: image name → config and layers
 //!     contexts/abcd…                  stat index of one context root
 //!     mounts/<escaped id>/            `RUN --mount=type=cache` directories
-//!     mounted/<escaped id>            empty; its time says when the directory was used last
+//!     mounted/<escaped id>            its time says when the directory was used last; bytes, where they are counted
+//!     space                             record: bytes of the whole store, where there is a ceiling
 //!     scaffold/                         mount points below every RUN's root file system
 //!     locks/<kind>                      locked by the byte while a thing is being made, or is in use
 //!     gone/                             what was taken out and is not deleted yet
@@ -56,7 +57,14 @@ const RECORDS: [&str; 7] = [
 ];
 
 /// Kinds of locks that everything else may have to wait for.
-const LOCKS: [&str; 5] = ["use-layer", "use-blob", "use-mount", "names", "prune"];
+const LOCKS: [&str; 6] = [
+    "use-layer",
+    "use-blob",
+    "use-mount",
+    "names",
+    "prune",
+    "space",
+];
 
 /// Names the places of a store.
 #[derive(Clone, Debug)]
@@ -183,6 +191,11 @@ impl Paths {
 
     pub(super) fn scaffold(&self) -> PathBuf {
         self.root.join("scaffold")
+    }
+
+    /// What the store takes.
+    pub(super) fn space(&self) -> PathBuf {
+        self.root.join("space")
     }
 
     pub(super) fn lock(&self, kind: &str) -> PathBuf {

@@ -29,6 +29,8 @@ pub struct PruneRequest {
     pub keep: Option<u64>,
     /// Stop when the whole store takes no more than so many bytes.
     pub max: Option<u64>,
+    /// Stop when so many bytes are free; not together with the two above.
+    pub free: Option<u64>,
     /// Only say what would go.
     pub dry_run: bool,
 }
@@ -74,6 +76,23 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn prune(&self, request: &PruneRequest, now: SystemTime) -> Result<Pruned, StoreError> {
+        let pruned = self.prune_now(request, now)?;
+        if !request.dry_run {
+            self.shrank(pruned.bytes());
+        }
+        Ok(pruned)
+    }
+
+    /// Removes what is worth least until so many bytes are free; gives how many are.
+    pub(super) fn evict(&self, bytes: u64, now: SystemTime) -> Result<u64, StoreError> {
+        let request = PruneRequest {
+            free: Some(bytes),
+            ..PruneRequest::default()
+        };
+        Ok(self.prune_now(&request, now)?.bytes())
+    }
+
+    fn prune_now(&self, request: &PruneRequest, now: SystemTime) -> Result<Pruned, StoreError> {
         let _one = Lock::acquire(&self.paths.lock("prune"), 0)?;
         let usage = self.usage()?;
         let total = usage.total();
@@ -84,7 +103,7 @@ impl Store {
             .filter(|object| object.is_reclaimable() && request.wants(object, now))
             .collect();
         let bytes = match (request.keep, request.max) {
-            (None, None) => u64::MAX,
+            (None, None) => request.free.unwrap_or(u64::MAX),
             (keep, max) => {
                 let keep = keep.map_or(0, |keep| reclaimable.saturating_sub(keep));
                 keep.max(max.map_or(0, |max| total.saturating_sub(max)))

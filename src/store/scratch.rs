@@ -3,12 +3,27 @@
 //! A process has a folder of its own only when it makes something: who only looks needs no space on the disk.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::lock::Lock;
 use super::paths::Paths;
 use crate::fsio;
+
+/// Name of the file that says what a process has reserved.
+const RESERVED: &str = "reserved";
+
+/// What all living processes have reserved.
+pub(super) fn reserved(paths: &Paths) -> u64 {
+    let of = |name: std::ffi::OsString| -> Option<u64> {
+        let folder = paths.tmp().join(name);
+        let reserved = fsio::read_to_string(folder.join(RESERVED)).ok()?;
+        let is_dead = matches!(Lock::try_acquire(&folder.join("lock"), 0), Ok(Some(_)));
+        if is_dead { None } else { reserved.parse().ok() }
+    };
+    let names = fsio::read_dir_sorted(paths.tmp()).unwrap_or_default();
+    names.into_iter().filter_map(of).sum()
+}
 
 /// This process's folder below `tmp`. Its lock is the process's sign of life.
 #[derive(Debug)]
@@ -16,6 +31,8 @@ pub(super) struct Workplace {
     path: PathBuf,
     next: AtomicU64,
     lock: Option<Lock>,
+    /// Bytes that this process is about to write.
+    pub(super) reserved: Mutex<u64>,
 }
 
 impl Workplace {
@@ -32,7 +49,18 @@ impl Workplace {
             path,
             next: AtomicU64::new(0),
             lock: Some(lock),
+            reserved: Mutex::default(),
         }))
+    }
+
+    /// Lets other processes see what this one has reserved.
+    pub(super) fn show_reserved(&self, bytes: u64) -> fsio::Result<()> {
+        let path = self.path.join(RESERVED);
+        fsio::write_atomic(
+            &path,
+            bytes.to_string().as_bytes(),
+            fsio::Durability::Cached,
+        )
     }
 }
 

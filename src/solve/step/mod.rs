@@ -7,6 +7,7 @@ mod digest;
 mod draft;
 mod look_up;
 mod mounts;
+mod room;
 mod run;
 mod tree;
 mod user;

@@ -31,6 +31,20 @@ pub(super) struct Mounts {
     agents: Vec<ServedAgent>,
 }
 
+impl Mounts {
+    /// Folders of this machine that the step may write to.
+    pub(super) fn written(&self) -> impl Iterator<Item = &Path> {
+        self.mounts.iter().filter_map(|mount| match &mount.kind {
+            MountKind::Bind {
+                source,
+                read_only: false,
+                ..
+            } => Some(source.as_path()),
+            _ => None,
+        })
+    }
+}
+
 /// Turns the declared mounts into what the sandbox mounts.
 pub(super) fn prepare(
     worker: &Worker<'_>,

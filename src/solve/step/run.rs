@@ -1,5 +1,7 @@
 //! RUN: the state as an overlay, the command in its sandbox, and what it changed as a layer.
 
+use std::path::{Path, PathBuf};
+
 use super::super::driver::Reporter;
 use super::super::environment::RunSettings;
 use super::super::error::StepError;
@@ -7,10 +9,10 @@ use super::super::event::BuildEvent;
 use super::devices;
 use super::mounts::{self, Mounts};
 use super::user::Accounts;
-use super::{Inputs, Made, Worker};
+use super::{Inputs, Made, Worker, room};
 use crate::fsio;
 use crate::layer::{Privileges, scan_upper};
-use crate::plan::{NetworkMode, RunStep};
+use crate::plan::{NetworkMode, RunMount, RunStep};
 use crate::sandbox::{
     DEFAULT_SHM_SIZE, Environment, Network, OverlayView, SandboxSpec, Security, files,
 };
@@ -65,15 +67,22 @@ pub(super) fn execute(
         })
     };
     let process = run.argv.join(" ");
-    let outcome = worker
-        .environment
-        .runner
-        .run(&spec, &mut output, &worker.environment.cancel)
-        .map_err(|source| StepError::Sandbox {
-            process: process.clone(),
-            source,
-        })?;
+    let writes_to: Vec<PathBuf> = std::iter::once(upper.clone())
+        .chain(mounts.written().map(Path::to_owned))
+        .collect();
+    let outcome = room::watched(worker, &writes_to, |cancel| {
+        worker.environment.runner.run(&spec, &mut output, cancel)
+    })?
+    .map_err(|source| StepError::Sandbox {
+        process: process.clone(),
+        source,
+    })?;
     drop(mounts);
+    for mount in &run.mounts {
+        if let RunMount::Cache { id, .. } = mount {
+            store.measure_cache_mount(id);
+        }
+    }
     if !outcome.exit.is_success() {
         return Err(StepError::Exit {
             process,

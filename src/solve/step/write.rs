@@ -37,6 +37,8 @@ pub(super) fn write_layer_as(
     let store = worker.environment.store;
     let scratch = store.scratch()?;
     let path = scratch.path().join("layer");
+    let sizes = entries.iter().map(|drafted| drafted.entry.size());
+    let _room = store.reserve(sizes.sum())?;
     let (layer, form) = if entries.is_empty() {
         (
             TarWriter::new(io::sink())

@@ -1,0 +1,87 @@
+//! Watches how much a RUN writes while it runs: under a ceiling it is stopped before the store is too large.
+//!
+//! Nobody can say in advance how much a command writes. The free space of the disk, which costs one call, says when it is worth
+//! to look at what was written. So a command may be over by what it writes between two looks, a tenth of a second.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use super::super::error::StepError;
+use super::Worker;
+use crate::fsio::DiskUsage;
+use crate::sandbox::Cancel;
+use crate::store::{Room, Store, StoreError};
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// When the disk has lost so much since the last look, what was written is measured.
+const NOTICE: u64 = 8 << 20;
+
+/// Runs a command that writes to these folders. What it is told to stop by stops when the build does, or when there is no room left.
+pub(super) fn watched<T>(
+    worker: &Worker<'_>,
+    folders: &[PathBuf],
+    run: impl FnOnce(&Cancel) -> T,
+) -> Result<T, StepError> {
+    let environment = worker.environment;
+    if !environment.store.has_ceiling() {
+        return Ok(run(&environment.cancel));
+    }
+    let cancel = environment.cancel.child();
+    let (done, ended) = channel::<()>();
+    std::thread::scope(|scope| {
+        let cancel = &cancel;
+        let watcher = scope.spawn(move || {
+            let mut watch = Watch::new(environment.store, folders)?;
+            while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                watch.look().inspect_err(|_| cancel.cancel())?;
+            }
+            Ok::<_, StoreError>(())
+        });
+        let outcome = run(cancel);
+        drop(done);
+        match watcher.join() {
+            Ok(watched) => watched?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        Ok(outcome)
+    })
+}
+
+struct Watch<'a> {
+    room: Room<'a>,
+    store: &'a Store,
+    folders: &'a [PathBuf],
+    /// What was in the folders before.
+    before: u64,
+    /// Free bytes of the disk at the last measurement.
+    free: u64,
+}
+
+impl<'a> Watch<'a> {
+    fn new(store: &'a Store, folders: &'a [PathBuf]) -> Result<Self, StoreError> {
+        Ok(Self {
+            room: store.reserve(0)?,
+            store,
+            folders,
+            before: taken(folders),
+            free: store.free_on_disk().unwrap_or(0),
+        })
+    }
+
+    fn look(&mut self) -> Result<(), StoreError> {
+        let free = self.store.free_on_disk().unwrap_or(0);
+        if free.saturating_add(NOTICE) > self.free {
+            return Ok(());
+        }
+        let written = taken(self.folders).saturating_sub(self.before);
+        self.free = free;
+        self.room.grow_to(written)
+    }
+}
+
+fn taken(folders: &[PathBuf]) -> u64 {
+    let mut disk = DiskUsage::default();
+    folders.iter().map(|folder| disk.of(folder)).sum()
+}
