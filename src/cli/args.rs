@@ -84,32 +84,14 @@ pub(super) enum Command {
     },
 }
 
-/// Flags of `builder build`; names and meanings follow `docker buildx build`.
-#[derive(Debug, Default, Args)]
-#[command(after_help = "Outputs (-o, repeatable):
-  type=oci,dest=FILE.tar            OCI layout as a tarball
-  type=oci,dest=DIR,tar=false       OCI layout as a folder
-  type=docker,dest=FILE.tar         tarball for `docker load` and `podman load`
-  type=registry                     push to the registry of each --tag (same as --push)
-  type=image                        a name in the local store (the default)
-
-Exit codes: 0 built; 1 the Dockerfile or a step failed; 2 wrong usage; 3 the environment (kernel, disk,
-registry); 130 interrupted.")]
-pub(super) struct BuildArgs {
-    /// Build context: a folder, a tarball, the URL of a tarball or a Git repository (URL#REF:SUBDIR), an OCI layout
-    /// (oci-layout://DIR), or `-` for a tarball or Dockerfile on standard input
-    #[arg(value_name = "CONTEXT", value_hint = ValueHint::DirPath)]
-    pub(super) context: PathBuf,
-
+/// What is read before anything is built, and for which platforms: the same for every command that reads a Dockerfile.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct InputArgs {
     /// Dockerfile: a file, a URL, or `-` for standard input [default: CONTEXT/Dockerfile]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) file: Option<PathBuf>,
 
-    /// Name of the image, repeatable: NAME[:TAG] or REGISTRY/NAME[:TAG]
-    #[arg(short, long, value_name = "NAME")]
-    pub(super) tag: Vec<String>,
-
-    /// Stage to build [default: the last one]
+    /// Stage that is wanted, and what it needs [default: the last one; all for a check]
     #[arg(long, value_name = "STAGE")]
     pub(super) target: Option<String>,
 
@@ -131,6 +113,35 @@ pub(super) struct BuildArgs {
         hide_env_values = true
     )]
     pub(super) platform: Vec<String>,
+
+    /// Registries that may be spoken to without TLS or with a certificate nobody knows, repeatable
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) insecure_registry: Vec<String>,
+}
+
+/// Flags of `builder build`; names and meanings follow `docker buildx build`.
+#[derive(Debug, Default, Args)]
+#[command(after_help = "Outputs (-o, repeatable):
+  type=oci,dest=FILE.tar            OCI layout as a tarball
+  type=oci,dest=DIR,tar=false       OCI layout as a folder
+  type=docker,dest=FILE.tar         tarball for `docker load` and `podman load`
+  type=registry                     push to the registry of each --tag (same as --push)
+  type=image                        a name in the local store (the default)
+
+Exit codes: 0 built; 1 the Dockerfile or a step failed; 2 wrong usage; 3 the environment (kernel, disk,
+registry); 130 interrupted.")]
+pub(super) struct BuildArgs {
+    /// Build context: a folder, a tarball, the URL of a tarball or a Git repository (URL#REF:SUBDIR), an OCI layout
+    /// (oci-layout://DIR), or `-` for a tarball or Dockerfile on standard input
+    #[arg(value_name = "CONTEXT", value_hint = ValueHint::DirPath)]
+    pub(super) context: PathBuf,
+
+    #[command(flatten)]
+    pub(super) input: InputArgs,
+
+    /// Name of the image, repeatable: NAME[:TAG] or REGISTRY/NAME[:TAG]
+    #[arg(short, long, value_name = "NAME")]
+    pub(super) tag: Vec<String>,
 
     /// Label of the image, repeatable
     #[arg(long, value_name = "KEY=VALUE")]
@@ -205,10 +216,6 @@ pub(super) struct BuildArgs {
     #[arg(long, value_name = "FILE|system")]
     pub(super) ca_certs: Option<String>,
 
-    /// Registries that may be spoken to without TLS or with a certificate nobody knows, repeatable
-    #[arg(long, value_name = "HOST[:PORT]")]
-    pub(super) insecure_registry: Vec<String>,
-
     /// Steps that may run at the same time [default: number of processors]
     #[arg(short, long, value_name = "N")]
     pub(super) jobs: Option<std::num::NonZeroUsize>,
@@ -240,9 +247,8 @@ pub(super) struct CheckArgs {
     #[arg(value_name = "CONTEXT", default_value = ".", value_hint = ValueHint::DirPath)]
     pub(super) context: PathBuf,
 
-    /// Dockerfile [default: CONTEXT/Dockerfile]
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(super) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) input: InputArgs,
 
     /// How findings are shown
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json", "sarif"])]
@@ -255,32 +261,6 @@ pub(super) struct CheckArgs {
     /// Show the edits of --fix and leave the file alone
     #[arg(long, visible_alias = "dry-run", conflicts_with = "format")]
     pub(super) diff: bool,
-
-    /// Check this stage and what it needs [default: all stages]
-    #[arg(long, value_name = "STAGE")]
-    pub(super) target: Option<String>,
-
-    /// Value of an ARG, repeatable: NAME=VALUE, or NAME to take it from the environment
-    #[arg(long, value_name = "NAME[=VALUE]")]
-    pub(super) build_arg: Vec<String>,
-
-    /// Another context, repeatable, as for `builder build`
-    #[arg(long, value_name = "NAME=SOURCE")]
-    pub(super) build_context: Vec<String>,
-
-    /// Platforms of the image, as for `builder build` [default: this machine's]
-    #[arg(
-        long,
-        env = "DOCKER_DEFAULT_PLATFORM",
-        value_delimiter = ',',
-        value_name = "PLATFORM",
-        hide_env_values = true
-    )]
-    pub(super) platform: Vec<String>,
-
-    /// Registries that may be spoken to without TLS, repeatable
-    #[arg(long, value_name = "HOST[:PORT]")]
-    pub(super) insecure_registry: Vec<String>,
 }
 
 impl CheckArgs {
@@ -288,12 +268,7 @@ impl CheckArgs {
     pub(super) fn as_build(&self) -> BuildArgs {
         BuildArgs {
             context: self.context.clone(),
-            file: self.file.clone(),
-            target: self.target.clone(),
-            build_arg: self.build_arg.clone(),
-            build_context: self.build_context.clone(),
-            platform: self.platform.clone(),
-            insecure_registry: self.insecure_registry.clone(),
+            input: self.input.clone(),
             ..BuildArgs::default()
         }
     }

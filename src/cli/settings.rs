@@ -186,7 +186,7 @@ pub(super) fn build(
         outputs,
         names,
         root,
-        registry: registry(&args.insecure_registry, environment)?,
+        registry: registry(&args.input.insecure_registry, environment)?,
         pull: args.pull,
         image_id_file: args.iidfile.clone(),
         jobs: args
@@ -289,6 +289,7 @@ pub(super) fn outputs(
 fn source(args: &BuildArgs) -> Result<SourceRequest, Failure> {
     let context = contexts::main_context(&args.context).map_err(Failure::usage)?;
     let dockerfile = args
+        .input
         .file
         .as_deref()
         .map(contexts::dockerfile)
@@ -300,7 +301,7 @@ fn source(args: &BuildArgs) -> Result<SourceRequest, Failure> {
         ));
     }
     let mut named_contexts = BTreeMap::new();
-    for text in &args.build_context {
+    for text in &args.input.build_context {
         let (name, source) = contexts::named(text).map_err(Failure::usage)?;
         named_contexts.insert(name, source);
     }
@@ -316,7 +317,7 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
     if let Some(epoch) = environment.get("SOURCE_DATE_EPOCH") {
         build_args.insert("SOURCE_DATE_EPOCH".to_owned(), epoch.to_owned());
     }
-    for text in &args.build_arg {
+    for text in &args.input.build_arg {
         match text.split_once('=') {
             Some((name, value)) => {
                 build_args.insert(name.to_owned(), value.to_owned());
@@ -341,7 +342,7 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
         labels.push((key.to_owned(), value.to_owned()));
     }
     let mut platforms = Vec::new();
-    for text in args.platform.iter().filter(|text| !text.is_empty()) {
+    for text in args.input.platform.iter().filter(|text| !text.is_empty()) {
         let platform = match text.trim() {
             "local" => Platform::host(),
             text => text.parse().map_err(Failure::usage)?,
@@ -351,7 +352,7 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
         }
     }
     Ok(PlanRequest {
-        target: args.target.clone(),
+        target: args.input.target.clone(),
         all_stages: false,
         build_args,
         labels,
