@@ -11,6 +11,9 @@ pub enum BlobError {
     /// The source does not have it.
     #[error("blob {0} is not there")]
     NotFound(Digest),
+    /// The source is elsewhere, and the user wants no network to be touched.
+    #[error("blob {0} is not on this machine, and `--offline` keeps builder from fetching it")]
+    Offline(Digest),
     /// The source could not be asked, or broke off.
     #[error("cannot read blob {digest}: {reason}")]
     Unreadable {
