@@ -48,6 +48,8 @@ pub(super) struct Worker<'a> {
     layers: &'a Layers<'a>,
     /// Steps whose layer a RUN or a mount will need as a directory.
     wants_directory: Vec<bool>,
+    /// The position of each step among those of its stage.
+    positions: Vec<usize>,
     /// Names the Dockerfile and target.
     dockerfile: Digest,
     /// What was built where the last time.
@@ -72,6 +74,7 @@ impl<'a> Worker<'a> {
                 Privileges::Full => wants_directory(plan),
                 _ => vec![false; plan.steps.len()],
             },
+            positions: positions(plan),
             dockerfile,
             last: environment.store.places(dockerfile),
             built: Mutex::default(),
@@ -120,6 +123,17 @@ impl<'a> Worker<'a> {
     fn now(&self) -> String {
         rfc3339((self.environment.clock)())
     }
+}
+
+/// Counted once for all, since a file may have thousands of steps.
+fn positions(plan: &Plan) -> Vec<usize> {
+    let mut counts = BTreeMap::new();
+    let position = |step: &Step| {
+        let count: &mut usize = counts.entry(step.stage).or_default();
+        *count += 1;
+        *count - 1
+    };
+    plan.steps.iter().map(position).collect()
 }
 
 /// The graph says in advance who needs what: layers below a RUN have to be directories, others need not.
@@ -338,12 +352,8 @@ fn reads_context(step: &Step) -> bool {
 
 /// The place of a step in its Dockerfile: which stage, and which step of it.
 fn place(worker: &Worker<'_>, id: StepId) -> String {
-    let steps = &worker.plan.steps;
-    let step = &steps[id.0];
-    let position = steps[..id.0]
-        .iter()
-        .filter(|other| other.stage == step.stage)
-        .count();
+    let step = worker.plan.step(id);
+    let position = worker.positions[id.0];
     format!("{}/{position}/{}", step.stage, step.platform)
 }
 
