@@ -246,7 +246,10 @@ impl BlobSource for Repository {
                 self.network.clone(),
             ))),
             Err(Failure::NotFound { .. }) => Err(BlobError::NotFound(descriptor.digest)),
-            Err(Failure::Offline) => Err(BlobError::Offline(descriptor.digest)),
+            Err(Failure::Offline) => Err(BlobError::Offline {
+                digest: descriptor.digest,
+                repository: self.full_name(),
+            }),
             Err(failure) => Err(BlobError::Unreadable {
                 digest: descriptor.digest,
                 reason: failure.to_string(),

@@ -13,6 +13,7 @@ mod layers;
 mod lock;
 mod paths;
 mod record;
+mod resolved;
 mod scratch;
 mod step;
 
@@ -25,6 +26,7 @@ pub use fetched::FetchedRecord;
 pub use images::{ImageLayer, ImageRecord, StoredImage};
 pub use layers::{LayerForm, NewLayer};
 pub use lock::Lock;
+pub use resolved::{CommitRecord, ResolvedRecord};
 pub use scratch::Scratch;
 pub use step::{Places, StepRecord};
 

@@ -15,6 +15,7 @@
 //!     aliases/abcd…                     record: quick key → step key
 //!     places/abcd…                      record: what was last built where in one Dockerfile
 //!     fetched/abcd…                     record: URL, commit or archive → layer
+//!     resolved/abcd…                    record: reference and platform → manifest and config; branch or tag → commit
 //!     images/<escaped name>           record: image name → config and layers
 //!     contexts/abcd…                  stat index of one context root
 //!     mounts/<escaped id>/            `RUN --mount=type=cache` directories
@@ -56,6 +57,7 @@ impl Paths {
             "aliases",
             "places",
             "fetched",
+            "resolved",
             "images",
             "contexts",
             "mounts",
@@ -92,6 +94,10 @@ impl Paths {
 
     pub(super) fn fetched(&self, key: Digest) -> PathBuf {
         self.named("fetched", key)
+    }
+
+    pub(super) fn resolved(&self, key: Digest) -> PathBuf {
+        self.named("resolved", key)
     }
 
     pub(super) fn images(&self) -> PathBuf {

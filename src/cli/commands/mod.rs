@@ -4,6 +4,7 @@ pub(super) mod build;
 mod call;
 pub(super) mod check;
 pub(super) mod completions;
+pub(super) mod config;
 pub(super) mod context;
 pub(super) mod images;
 mod network;
@@ -49,6 +50,8 @@ fn resolver(
             is_cancelled: Arc::new(move || cancel.is_cancelled()),
         }),
         pull: request.pull,
+        tag_age: request.tag_age,
+        clock: request.clock,
     }
 }
 

@@ -47,6 +47,12 @@ pub(super) fn execute(
     let root = stack.lookup("").map(|found| found.entry);
     let Active { upper, work } = snapshot::prepare(&folder, root)?;
     let mounts = mounts::prepare(worker, run, inputs, &scratch)?;
+    if worker.environment.run.offline && run.network != NetworkMode::None {
+        report.event(BuildEvent::Noted {
+            id: report.id,
+            text: "without the network: --offline".to_owned(),
+        });
+    }
     let spec = spec(
         worker,
         run,
@@ -116,6 +122,7 @@ fn spec(
     spec.hostname.clone_from(&run.hostname);
     spec.network = match run.network {
         NetworkMode::None => Network::None,
+        _ if settings.offline => Network::None,
         NetworkMode::Host | NetworkMode::Default => Network::Host,
     };
     spec.security = if run.insecure {

@@ -591,7 +591,7 @@ fn offline_nothing_is_asked() {
     let layer = image.layers[0].remote.as_ref().unwrap();
     assert!(matches!(
         layer.source.open_blob(&layer.blob),
-        Err(BlobError::Offline(_))
+        Err(BlobError::Offline { .. })
     ));
     assert_eq!(registry.log().len(), 0);
 }
