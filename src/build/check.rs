@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::error::{BuildError, ResolveError, image_name};
 use super::request::Request;
-use super::resolve::ImageResolver;
+use super::resolve::{Found, ImageResolver};
 use super::source::{self, Opened, Reader};
 use super::{Sources, Vertices};
 use crate::dockerfile::Dockerfile;
@@ -250,15 +250,15 @@ impl<'a> Substitutes<'a> {
 }
 
 impl ImageResolver for Substitutes<'_> {
-    fn resolve(&self, request: &BaseRequest) -> Result<BaseImage, ResolveError> {
+    fn resolve(&self, request: &BaseRequest) -> Result<Found, ResolveError> {
         let known = self.answers().get(request).cloned();
         // Not asked under the lock: images are asked for all at once.
         let answer = known.unwrap_or_else(|| {
-            let answer = self.inner.resolve(request);
+            let answer = self.inner.resolve(request).map(|found| found.image);
             answer.map_err(|error| fsio::with_causes(&error))
         });
         self.answers().insert(request.clone(), answer.clone());
-        Ok(answer.unwrap_or_else(|_| empty(request)))
+        Ok(answer.unwrap_or_else(|_| empty(request)).into())
     }
 }
 
@@ -267,9 +267,9 @@ impl ImageResolver for Substitutes<'_> {
 pub(super) struct ImagesOnly<'a>(pub(super) &'a dyn ImageResolver);
 
 impl ImageResolver for ImagesOnly<'_> {
-    fn resolve(&self, request: &BaseRequest) -> Result<BaseImage, ResolveError> {
+    fn resolve(&self, request: &BaseRequest) -> Result<Found, ResolveError> {
         if request.is_tree() {
-            return Ok(empty(request));
+            return Ok(empty(request).into());
         }
         self.0.resolve(request)
     }

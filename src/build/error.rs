@@ -8,6 +8,7 @@ use crate::export::{Damage, ExportError};
 use crate::fetch::FetchError;
 use crate::fsio;
 use crate::image::LayoutError;
+use crate::oci::BlobError;
 use crate::plan::{BaseRequest, BaseSource};
 use crate::registry::RegistryError;
 use crate::solve::{LayerError, SolveError, StepError};
@@ -155,6 +156,14 @@ pub enum ResolveError {
     /// From a registry.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The registry does not answer, and what it said before is too old.
+    #[error("{source}")]
+    OutOfDate {
+        /// Why there is no answer.
+        source: RegistryError,
+        /// What is known: `sha256:0123456789ab… asked 3 h ago`.
+        known: String,
+    },
     /// There is nowhere to put what would be fetched.
     #[error("there is no local store to fetch into")]
     NoStore,
@@ -173,6 +182,28 @@ impl BuildError {
         match self {
             Self::Solve(error) => error.source.damaged_layer().map(Damage::Layer),
             Self::Export(error) => error.damage(),
+            _ => None,
+        }
+    }
+
+    /// The error of the store that is behind it, if it is one.
+    fn of_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error)
+            | Self::Export(ExportError::Store(error))
+            | Self::ContextFile(LayerError::Store(error))
+            | Self::Solve(SolveError {
+                source: StepError::Store(error) | StepError::Layer(LayerError::Store(error)),
+                ..
+            })
+            | Self::Base {
+                source: ResolveError::Fetch(FetchError::Store(error)),
+                ..
+            }
+            | Self::ContextSource {
+                source: ResolveError::Fetch(FetchError::Store(error)),
+                ..
+            } => Some(error),
             _ => None,
         }
     }
@@ -235,9 +266,15 @@ impl BuildError {
     /// What to try.
     #[must_use]
     pub fn hints(&self) -> Vec<String> {
-        if fsio::is_no_space(self) {
+        if let Some(StoreError::NoRoom { .. }) = self.of_store() {
             return vec![
-                "the disk is full: free some space, or put the store elsewhere with `--root`"
+                "give the store more with `--cache-max`, or take names away with `builder rmi`"
+                    .to_owned(),
+            ];
+        }
+        if fsio::is_no_space(self) || matches!(self.of_store(), Some(StoreError::DiskFull { .. })) {
+            return vec![
+                "`builder prune` frees what nothing needs, `builder du` shows what takes the room; `--root` puts the store elsewhere"
                     .to_owned(),
             ];
         }
@@ -282,9 +319,12 @@ impl BuildError {
             Self::Export(ExportError::Registry(error)) => {
                 error.hint().into_iter().map(|h| h.to_string()).collect()
             }
-            Self::Store(StoreError::Disk(error))
-            | Self::Export(ExportError::Disk(error))
-            | Self::Disk(error) => disk(error),
+            Self::Export(ExportError::Blob(error)) => blob_hints(error),
+            Self::Export(ExportError::Store(error)) | Self::Store(error) => {
+                store_hints(error, &disk)
+            }
+            Self::ContextFile(LayerError::Store(error)) => store_hints(error, &disk),
+            Self::Export(ExportError::Disk(error)) | Self::Disk(error) => disk(error),
             Self::DockerfileChanged => vec!["mend it once more".to_owned()],
             Self::Check(_) => vec![
                 "fix what the warnings say, or take rules out with `# check=skip=RULE`".to_owned(),
@@ -301,20 +341,30 @@ impl ResolveError {
     fn category(&self) -> Category {
         match self {
             Self::Fetch(FetchError::Cancelled) => Category::Interrupted,
-            Self::Registry(error) if error.is_stopped() => Category::Interrupted,
+            Self::Registry(error) | Self::OutOfDate { source: error, .. } if error.is_stopped() => {
+                Category::Interrupted
+            }
             Self::Fetch(error) if error.is_authors() => Category::Build,
             Self::Registry(error) if error.is_not_found() => Category::Build,
             Self::Layout(_) => Category::Build,
-            Self::Fetch(_) | Self::Registry(_) | Self::NoStore | Self::Store(_) => {
-                Category::Environment
-            }
+            Self::Fetch(_)
+            | Self::Registry(_)
+            | Self::OutOfDate { .. }
+            | Self::NoStore
+            | Self::Store(_) => Category::Environment,
         }
     }
 
     fn hints(&self) -> Vec<String> {
         let hint = match self {
             Self::Fetch(error) => error.hint(),
-            Self::Registry(error) => error.hint().map(|hint| hint.to_string()),
+            Self::Registry(error) => error.hint(),
+            Self::OutOfDate { source, known } => {
+                let known = format!(
+                    "the store knows {known}: build with that under a longer `--tag-age`, or with `--offline`"
+                );
+                return source.hint().into_iter().chain([known]).collect();
+            }
             Self::Layout(_) | Self::NoStore | Self::Store(_) => None,
         };
         hint.into_iter().collect()
@@ -339,7 +389,25 @@ fn step_hints(error: &StepError, disk: &dyn Fn(&fsio::Error) -> Vec<String>) -> 
             vec![format!("forward an agent or a key with `{example}`")]
         }
         StepError::Agent(error) => error.hint().into_iter().collect(),
-        StepError::Disk(error) | StepError::Store(StoreError::Disk(error)) => disk(error),
+        StepError::Disk(error) => disk(error),
+        StepError::Store(error) | StepError::Layer(LayerError::Store(error)) => {
+            store_hints(error, disk)
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn store_hints(error: &StoreError, disk: &dyn Fn(&fsio::Error) -> Vec<String>) -> Vec<String> {
+    match error {
+        StoreError::Disk(error) => disk(error),
+        StoreError::Source(error) => blob_hints(error),
+        _ => Vec::new(),
+    }
+}
+
+fn blob_hints(error: &BlobError) -> Vec<String> {
+    match error {
+        BlobError::Offline { .. } => vec!["run once without `--offline`".to_owned()],
         _ => Vec::new(),
     }
 }

@@ -10,6 +10,7 @@ mod mend;
 mod mentions;
 mod output;
 mod platforms;
+mod remembered;
 mod request;
 mod resolve;
 mod source;
@@ -26,7 +27,7 @@ pub use fix::{Fixed, FixedFinding, Refusal, fix};
 pub use mentions::{Mentions, mentions};
 pub use output::save;
 pub use request::{ContextSource, DockerfileSource, PlanRequest, Request, SourceRequest};
-pub use resolve::{ImageResolver, Resolver};
+pub use resolve::{Found, ImageResolver, Resolver};
 pub use source::Reader;
 
 use crate::cdi::Registry;
@@ -134,6 +135,11 @@ impl<'s> Vertices<'s> {
         id
     }
 
+    /// Says something about a piece of work.
+    fn note(&mut self, id: VertexId, text: String) {
+        self.sink.emit(BuildEvent::Noted { id, text });
+    }
+
     /// Ends a piece of work that nobody did.
     fn cancel(&mut self, id: VertexId) {
         self.sink.emit(BuildEvent::Cancelled { id });
@@ -175,6 +181,7 @@ pub fn build(
     let mut vertices = Vertices::new(sink);
     let opened = source::open(request, &tools.reader(), sources, &mut vertices)?;
     let (dockerfile, remarks) = source::parse(&opened.file)?;
+    warn_of_filters(&dockerfile, &request.plan, vertices.sink);
     let planned = platforms::plan_all(
         request,
         tools.resolver,
@@ -182,6 +189,7 @@ pub fn build(
         sources,
         &mut vertices,
     );
+    warn_of_mirrors(tools, vertices.sink);
     let plan = planned.as_ref().ok().map(|(plan, _)| plan);
     let parsed = (&dockerfile, remarks.as_slice());
     let found = findings(request, &opened, parsed, plan, sources)?;
@@ -198,7 +206,9 @@ pub fn build(
         environment.cancel = tools.cancel.child();
         let first = vertices.next;
         vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
-        let solution = solve::solve(&plan, &environment, vertices.sink, first)?;
+        let solution = solve::solve(&plan, &environment, vertices.sink, first);
+        warn_of_mirrors(tools, vertices.sink);
+        let solution = solution?;
         let image_id = output::finish(request, tools, &plan, &environment, &solution, vertices)?;
         Ok((solution, image_id))
     })?;
@@ -211,6 +221,23 @@ pub fn build(
         steps,
         warnings: sources.warnings.clone(),
     })
+}
+
+/// A filter that no stage has does nothing, which is hardly what was meant.
+fn warn_of_filters(dockerfile: &Dockerfile, wishes: &PlanRequest, sink: &mut dyn EventSink) {
+    for (name, similar) in plan::unknown_stages(dockerfile, &wishes.no_cache) {
+        let similar = similar.map_or_else(String::new, |hint| format!(" ({hint})"));
+        sink.emit(BuildEvent::Warning {
+            message: format!("--no-cache-filter: there is no stage `{name}`{similar}"),
+        });
+    }
+}
+
+/// A mirror that failed is no failure, but somebody may want to mend it.
+fn warn_of_mirrors(tools: &Tools<'_>, sink: &mut dyn EventSink) {
+    for message in tools.client.take_remarks() {
+        sink.emit(BuildEvent::Warning { message });
+    }
 }
 
 /// Applies the build checks, as far as planning came.

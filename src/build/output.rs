@@ -39,7 +39,8 @@ pub(super) fn finish(
         let assembled = super::assembled(plan, planned, environment, solution);
         let state = solution.state(planned.state);
         stored.push(stored_layers(&state));
-        let layers = state.layers.iter().map(|layer| ExportLayer {
+        let below = state.layers();
+        let layers = below.iter().map(|layer| ExportLayer {
             diff_id: layer.diff_id,
             remote: layer.remote.clone(),
         });
@@ -88,7 +89,7 @@ fn stored_layers(state: &solve::State) -> Vec<ImageLayer> {
         blob: layer.blob().cloned(),
         bytes: layer.bytes,
     };
-    state.layers.iter().map(layer).collect()
+    state.layers().iter().map(layer).collect()
 }
 
 /// Gives the images their names in the local store. `layers` has those of each image, as the store keeps them.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::devices::DeviceSettings;
 use crate::export::OutputSpec;
@@ -32,8 +32,12 @@ pub struct Request {
     pub root: PathBuf,
     /// How registries are spoken to.
     pub registry: registry::Settings,
-    /// Ask registries even if the image is in the local store.
+    /// Ask registries even if the image is in the local store, or was asked for a moment ago.
     pub pull: bool,
+    /// How long it holds what a registry said about a tag.
+    pub tag_age: Duration,
+    /// Bytes that the store may take, if there is a limit.
+    pub cache_max: Option<u64>,
     /// File for the image ID.
     pub image_id_file: Option<PathBuf>,
     /// Steps that may run at the same time.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Vertices;
 use super::error::{BuildError, ResolveError, image_name};
@@ -25,7 +25,25 @@ pub trait ImageResolver: fmt::Debug + Sync {
     ///
     /// # Errors
     /// It is not there, or cannot be asked for.
-    fn resolve(&self, request: &BaseRequest) -> Result<BaseImage, ResolveError>;
+    fn resolve(&self, request: &BaseRequest) -> Result<Found, ResolveError>;
+}
+
+/// An image that was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The image.
+    pub image: BaseImage,
+    /// What people should know of how it was found, in one line.
+    pub remark: Option<String>,
+}
+
+impl From<BaseImage> for Found {
+    fn from(image: BaseImage) -> Self {
+        Self {
+            image,
+            remark: None,
+        }
+    }
 }
 
 /// The resolver of real builds.
@@ -37,32 +55,36 @@ pub struct Resolver {
     pub client: Client,
     /// URLs, repositories, archives; they need a store to be put in.
     pub fetcher: Option<Fetcher>,
-    /// Ask registries even if the local store has the name.
+    /// Ask registries even if the local store has the name, or knows what they said a moment ago.
     pub pull: bool,
+    /// How long it holds what a registry said about a tag.
+    pub tag_age: Duration,
+    /// Says what time it is.
+    pub clock: fn() -> SystemTime,
 }
 
 impl ImageResolver for Resolver {
-    fn resolve(&self, request: &BaseRequest) -> Result<BaseImage, ResolveError> {
+    fn resolve(&self, request: &BaseRequest) -> Result<Found, ResolveError> {
         match &request.source {
             BaseSource::Layout { path, tag, digest } => {
-                Ok(Layout::open(path)?.resolve(tag.as_deref(), *digest, &request.platform)?)
+                let layout = Layout::open(path)?;
+                let image = layout.resolve(tag.as_deref(), *digest, &request.platform)?;
+                Ok(image.into())
             }
             BaseSource::Tree(origin) => {
                 let fetcher = self.fetcher.as_ref().ok_or(ResolveError::NoStore)?;
-                Ok(fetcher.fetch(origin, &request.platform)?)
+                Ok(fetcher.fetch(origin, &request.platform)?.into())
             }
             BaseSource::Reference(reference) => {
                 let wanted = &request.platform;
                 if let Some(image) = self.local(reference, |record| record.select(wanted))? {
-                    return Ok(image);
+                    return Ok(image.into());
                 }
-                match self.client.resolve(reference, wanted) {
-                    Ok(found) => Ok(found.image),
+                self.at_registry(reference, wanted).or_else(|error| {
                     // As a registry does: the only image there is, whatever it is for.
-                    Err(error) => self
-                        .local(reference, ImageRecord::only)?
-                        .ok_or_else(|| error.into()),
-                }
+                    let only = self.local(reference, ImageRecord::only)?;
+                    only.map(Found::from).ok_or(error)
+                })
             }
         }
     }
@@ -162,10 +184,17 @@ pub(super) fn resolve_all(
             span: *span,
             source,
         });
+        if let Ok(Found {
+            remark: Some(remark),
+            ..
+        }) = &result
+        {
+            vertices.note(id, remark.clone());
+        }
         vertices.end(id, &result, took);
         match result {
-            Ok(image) => {
-                resolved.insert(request.clone(), Arc::new(image));
+            Ok(found) => {
+                resolved.insert(request.clone(), Arc::new(found.image));
             }
             Err(error) => failure = failure.or(Some(error)),
         }
@@ -174,7 +203,7 @@ pub(super) fn resolve_all(
 }
 
 /// An answer, and how long it took.
-type Answer = (Result<BaseImage, ResolveError>, Duration);
+type Answer = (Result<Found, ResolveError>, Duration);
 
 /// The answers in the order of the requests. A file may ask for thousands of things: each may take a thread, a connection and
 /// a program. Once one has failed no other is begun; all before it have been, so that the first failure is always the same.
@@ -231,7 +260,7 @@ mod tests {
     }
 
     impl ImageResolver for Counting {
-        fn resolve(&self, request: &BaseRequest) -> Result<BaseImage, ResolveError> {
+        fn resolve(&self, request: &BaseRequest) -> Result<Found, ResolveError> {
             {
                 let mut asked = self.asked.lock().unwrap();
                 asked.0 += 1;
@@ -249,7 +278,8 @@ mod tests {
                 config: Config::scratch(&request.platform),
                 layers: Vec::new(),
                 time: None,
-            })
+            }
+            .into())
         }
     }
 
@@ -275,7 +305,7 @@ mod tests {
         let answers = ask_all(&resolver, &needs(&names()));
         let answers: Vec<String> = answers
             .into_iter()
-            .map(|answer| answer.unwrap().0.unwrap().name)
+            .map(|answer| answer.unwrap().0.unwrap().image.name)
             .collect();
         assert_eq!(answers, names());
         let (_, most) = *resolver.asked.lock().unwrap();

@@ -182,7 +182,8 @@ fn fetched(
             name: name.to_owned(),
             source,
         };
-        reader.resolver.resolve(base).map_err(failed)
+        let found = reader.resolver.resolve(base).map_err(failed)?;
+        Ok(found.image)
     })
 }
 
@@ -375,7 +376,7 @@ fn download(reader: &Reader<'_>, source: &HttpSource) -> Result<Text, BuildError
         name: source.url.clone(),
         source: error,
     };
-    let image = reader.resolver.resolve(&base).map_err(failed)?;
+    let image = reader.resolver.resolve(&base).map_err(failed)?.image;
     let path = Path::new(&source.file_name);
     let found = solve::open_file(store(reader)?, &image, path).map_err(BuildError::ContextFile)?;
     let content = found.ok_or_else(|| missing(path))?;

@@ -1,6 +1,7 @@
 //! The command line as typed: one struct a subcommand, help written for a person. Nothing is interpreted here.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueHint};
 
@@ -49,11 +50,14 @@ fn with_value(flag: Arg) -> Arg {
         .hide_default_value(true)
 }
 
+/// A size, or none. A name of its own, since to the parser of arguments an option is a flag that may be missing.
+pub(super) type Limit = Option<u64>;
+
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(super) struct Global {
-    /// Folder of the store: layers, cache, images [default: $XDG_DATA_HOME/builder, /var/lib/builder for root]
-    #[arg(long, global = true, env = "BUILDER_ROOT", value_name = "DIR", value_hint = ValueHint::DirPath, hide_env_values = true)]
+    /// Folder of the store: layers, cache, images [default: $XDG_DATA_HOME/builder, /var/lib/builder for root] [env: BUILDER_ROOT]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(super) root: Option<PathBuf>,
 
     /// Say more: warnings with their source
@@ -82,6 +86,8 @@ pub(super) enum Command {
     Prune(PruneArgs),
     /// Check everything in the store, and forget what is damaged so that it is made again
     Fsck(FsckArgs),
+    /// Show settings: values, and where they come from
+    Config(ConfigArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example: builder completions bash > /etc/bash_completion.d/builder")]
     Completions {
@@ -123,6 +129,15 @@ pub(super) struct InputArgs {
     /// Registries that may be spoken to without TLS or with a certificate nobody knows, repeatable
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(super) insecure_registry: Vec<String>,
+
+    /// Touch no network: bases, URLs and repositories are what is known of them here, RUN steps have none
+    /// [env: BUILDER_OFFLINE]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = values::switch, hide_possible_values = true)]
+    pub(super) offline: Option<bool>,
+
+    /// How long it holds what a registry said about a tag: 30m, 2h, 0 [default: 1h] [env: BUILDER_TAG_AGE]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub(super) tag_age: Option<Duration>,
 }
 
 /// Flags of `builder build`; names and meanings follow `docker buildx build`.
@@ -169,7 +184,7 @@ pub(super) struct BuildArgs {
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     pub(super) no_cache_filter: Vec<String>,
 
-    /// Ask registries again even if the image is in the local store
+    /// Ask registries again, even if the image is in the local store or was asked for a moment ago
     #[arg(long)]
     pub(super) pull: bool,
 
@@ -222,7 +237,11 @@ pub(super) struct BuildArgs {
     #[arg(long, value_name = "FILE|system")]
     pub(super) ca_certs: Option<String>,
 
-    /// Steps that may run at the same time [default: number of processors]
+    /// Bytes that the store may take: 20G, or none [default: none] [env: BUILDER_CACHE_MAX]
+    #[arg(long, value_name = "SIZE", value_parser = values::limit)]
+    pub(super) cache_max: Option<Limit>,
+
+    /// Steps that may run at the same time [default: number of processors] [env: BUILDER_JOBS]
     #[arg(short, long, value_name = "N")]
     pub(super) jobs: Option<std::num::NonZeroUsize>,
 
@@ -296,6 +315,14 @@ pub(super) struct ContextArgs {
     #[arg(long)]
     pub(super) all: bool,
     /// Print one JSON object a context
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Flags of `builder config`.
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs {
+    /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,
 }

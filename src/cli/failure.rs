@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use crate::build::{BuildError, Category, Sources};
 use crate::fsio;
-use crate::source::{Diagnostic, Style, render};
+use crate::source::{Diagnostic, SourceMap, Style, render};
 use crate::ui::{Console, FailedStep, report};
 
 /// A failure on its way to the user.
@@ -101,6 +101,22 @@ impl Failure {
             hints.push(hint.into());
         }
         self
+    }
+
+    /// Mistakes in a configuration file.
+    pub(super) fn configuration(
+        sources: &SourceMap,
+        mistakes: &[Diagnostic],
+        colours: bool,
+    ) -> Self {
+        let style = Style { colour: colours };
+        let excerpts = mistakes
+            .iter()
+            .map(|mistake| render(sources, mistake, style));
+        Self {
+            code: USAGE,
+            text: Text::Report(excerpts.collect::<Vec<_>>().join("\n")),
+        }
     }
 
     /// A build or an export failed. `sources` are the texts, `steps` what ran last.

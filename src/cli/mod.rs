@@ -1,13 +1,15 @@
 //! Words of the command line to a request, and failures to exit codes.
 //!
-//! Three steps: `args` is what was typed, `settings` is what it means (the only place that reads the environment),
-//! `commands/` does it. `failure` turns any error into words, hints and an exit code.
+//! Three steps: `args` is what was typed, `settings` is what it means (the only place that reads the environment), on top of
+//! what the files say (`config`, `preferences`), `commands/` does it. `failure` turns any error into words, hints and an exit code.
 
 mod args;
 mod commands;
+mod config;
 mod contexts;
 mod failure;
 mod permissions;
+mod preferences;
 mod settings;
 mod values;
 
@@ -18,6 +20,7 @@ use clap::FromArgMatches as _;
 
 use args::{Cli, Command};
 use failure::Failure;
+use preferences::Preferences;
 use settings::Environment;
 
 /// Runs the program: parses `args`, does what they say, prints, and answers with the exit code.
@@ -44,17 +47,24 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
-    let root = settings::root(cli.global.root, environment);
+    let preferences = || Preferences::read(cli.global.root, environment);
     match cli.command {
-        Command::Build(args) => commands::build::run(*args, root, environment),
-        Command::Check(args) => commands::check::run(&args, root, environment),
+        Command::Build(args) => commands::build::run(*args, &preferences()?, environment),
+        Command::Check(args) => commands::check::run(&args, &preferences()?, environment),
+        Command::Config(args) => commands::config::run(&args, &preferences()?, environment),
         Command::Context(args) => commands::context::run(&args, environment),
-        Command::Images(args) => commands::images::list(&args, &root, environment),
-        Command::Rmi(args) => commands::images::remove(&args, &root, environment),
-        Command::Du(args) => commands::space::du(&args, &root, environment),
-        Command::Prune(args) => commands::space::prune(&args, &root, environment),
-        Command::Fsck(args) => commands::fsck::run(&args, &root, environment),
-        Command::Save(args) => commands::save::run(&args, root, environment),
+        Command::Du(args) => commands::space::du(&args, &preferences()?.root.value, environment),
+        Command::Prune(args) => {
+            commands::space::prune(&args, &preferences()?.root.value, environment)
+        }
+        Command::Fsck(args) => commands::fsck::run(&args, &preferences()?.root.value, environment),
         Command::Completions { shell } => commands::completions::run(shell, environment),
+        Command::Images(args) => {
+            commands::images::list(&args, &preferences()?.root.value, environment)
+        }
+        Command::Rmi(args) => {
+            commands::images::remove(&args, &preferences()?.root.value, environment)
+        }
+        Command::Save(args) => commands::save::run(&args, &preferences()?, environment),
     }
 }

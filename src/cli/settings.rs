@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use super::args::BuildArgs;
 use super::contexts;
 use super::failure::Failure;
+use super::preferences::Preferences;
 use super::{permissions, values};
 use crate::agent::{AgentSource, Agents};
 use crate::build::{ContextSource, DockerfileSource, PlanRequest, Request, SourceRequest};
@@ -61,8 +62,37 @@ impl Environment {
         }
     }
 
+    /// With these variables and no terminal.
+    #[cfg(test)]
+    pub(super) fn of(variables: &[(&str, &str)]) -> Self {
+        let variables = variables.iter();
+        Self {
+            variables: variables
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+            colours: false,
+            terminal: false,
+            debug: false,
+        }
+    }
+
+    /// The folder of the store where nobody chose one: the system's for root and the user's for others.
+    pub(super) fn data_folder(&self) -> PathBuf {
+        if rustix::process::geteuid().is_root() {
+            return PathBuf::from("/var/lib/builder");
+        }
+        let home = || {
+            self.path("HOME")
+                .unwrap_or_else(|| PathBuf::from("/"))
+                .join(".local/share")
+        };
+        self.path("XDG_DATA_HOME")
+            .unwrap_or_else(home)
+            .join("builder")
+    }
+
     /// A variable that is set, not empty and UTF-8.
-    fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.variables
             .get(&OsString::from(name))?
             .to_str()
@@ -102,7 +132,7 @@ impl Environment {
             .collect()
     }
 
-    fn path(&self, name: &str) -> Option<PathBuf> {
+    pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
         self.variables
             .get(&OsString::from(name))
             .filter(|value| !value.is_empty())
@@ -110,29 +140,10 @@ impl Environment {
     }
 }
 
-/// The folder of the store: as given, else the system's for root and the user's for others.
-pub(super) fn root(given: Option<PathBuf>, environment: &Environment) -> PathBuf {
-    if let Some(root) = given {
-        return root;
-    }
-    if rustix::process::geteuid().is_root() {
-        return PathBuf::from("/var/lib/builder");
-    }
-    let home = || {
-        environment
-            .path("HOME")
-            .unwrap_or_else(|| PathBuf::from("/"))
-            .join(".local/share")
-    };
-    environment
-        .path("XDG_DATA_HOME")
-        .unwrap_or_else(home)
-        .join("builder")
-}
-
 /// How registries are spoken to.
 pub(super) fn registry(
     insecure: &[String],
+    preferences: &Preferences,
     environment: &Environment,
 ) -> Result<registry::Settings, Failure> {
     let docker = environment
@@ -156,8 +167,22 @@ pub(super) fn registry(
         PathBuf::from("/etc/docker/certs.d"),
         PathBuf::from("/etc/containers/certs.d"),
     ];
+    let registries = &preferences.registries;
+    let marked = registries
+        .iter()
+        .filter(|(_, registry)| registry.insecure.as_ref().is_some_and(|i| i.value));
+    let mirrors = registries.iter().filter_map(|(name, registry)| {
+        let mirrors = registry.mirrors.as_ref()?;
+        Some((name.clone(), mirrors.value.clone()))
+    });
     Ok(registry::Settings {
-        insecure: insecure.to_vec(),
+        insecure: insecure
+            .iter()
+            .chain(marked.map(|(name, _)| name))
+            .cloned()
+            .collect(),
+        mirrors: mirrors.collect(),
+        offline: preferences.offline.value,
         credentials,
         certificate_folders,
         ..Default::default()
@@ -167,11 +192,13 @@ pub(super) fn registry(
 /// A build as asked for.
 pub(super) fn build(
     args: &BuildArgs,
-    root: PathBuf,
+    preferences: &Preferences,
     environment: &Environment,
 ) -> Result<Request, Failure> {
+    let preferences = with_flags(args, preferences);
     let names = names(&args.tag)?;
     let outputs = outputs(&args.output, args.push, &names)?;
+    refuse_pushes(&outputs, &preferences)?;
     let plan = plan(args, environment)?;
     let mut source = source(args)?;
     if switch(&plan, "BUILDKIT_CONTEXT_KEEP_GIT_DIR")? {
@@ -181,20 +208,49 @@ pub(super) fn build(
         source,
         index: switch(&plan, "BUILDKIT_MULTI_PLATFORM")?,
         plan,
-        run: run(args, environment)?,
+        run: RunSettings {
+            offline: preferences.offline.value,
+            ..run(args, environment)?
+        },
         devices: permissions::devices(args),
         outputs,
         names,
-        root,
-        registry: registry(&args.input.insecure_registry, environment)?,
+        registry: registry(&args.input.insecure_registry, &preferences, environment)?,
+        root: preferences.root.value,
         pull: args.pull,
+        tag_age: preferences.tag_age.value,
+        cache_max: preferences.cache_max.value,
         image_id_file: args.iidfile.clone(),
-        jobs: args
-            .jobs
-            .or_else(|| std::thread::available_parallelism().ok())
-            .map_or(1, std::num::NonZeroUsize::get),
+        jobs: preferences.jobs.value.get(),
         clock: clock(),
     })
+}
+
+/// The preferences with the flags of a build on top.
+fn with_flags(args: &BuildArgs, preferences: &Preferences) -> Preferences {
+    let preferences = preferences.clone();
+    Preferences {
+        cache_max: preferences.cache_max.or_flag(args.cache_max, "--cache-max"),
+        jobs: preferences.jobs.or_flag(args.jobs, "--jobs"),
+        tag_age: preferences.tag_age.or_flag(args.input.tag_age, "--tag-age"),
+        offline: preferences.offline.or_flag(args.input.offline, "--offline"),
+        ..preferences
+    }
+}
+
+/// What cannot be done without a network is refused before anything is done.
+pub(super) fn refuse_pushes(
+    outputs: &[OutputSpec],
+    preferences: &Preferences,
+) -> Result<(), Failure> {
+    match preferences.offline.value && outputs.iter().any(|output| output.push) {
+        true => Err(Failure::usage(format!(
+            "an image cannot be pushed without the network, which is off ({})",
+            preferences.offline.origin
+        ))
+        .hint("push later with `builder save --push NAME`")),
+        false => Ok(()),
+    }
 }
 
 /// What to do instead of building, if anything.
@@ -406,6 +462,7 @@ fn run(args: &BuildArgs, environment: &Environment) -> Result<RunSettings, Failu
             .collect::<Result<_, _>>()
             .map_err(usage)?,
         ca_bundle: args.ca_certs.as_deref().map(ca_bundle).transpose()?,
+        offline: false,
         ulimits: args
             .ulimit
             .iter()

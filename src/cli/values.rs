@@ -1,11 +1,13 @@
 //! Values of flags that have a grammar of their own: secrets, hosts, limits, sizes, lengths of time.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::agent::DEFAULT_ID;
 use crate::export::csv_fields;
+use crate::oci::Reference;
 use crate::sandbox::{LimitedResource, Ulimit};
 use crate::source::boolean;
 
@@ -191,65 +193,103 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| format!("invalid size `{text}`, expected for example 64m"))
 }
 
-/// A length of time: `90s`, `30m`, `24h`, `7d`, or several of them (`1h30m`); `0`.
+/// Reads a limit: a size, or `none`.
+pub(super) fn limit(text: &str) -> Result<Option<u64>, String> {
+    match text.trim() {
+        "none" => Ok(None),
+        text => size(text)
+            .map(Some)
+            .map_err(|_| format!("invalid size `{text}`, expected for example 20G, or none")),
+    }
+}
+
+/// Reads a duration: numbers with `s`, `m`, `h` or `d` (`1h30m`), or `0`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("invalid duration `{text}`, expected for example 24h");
-    let mut seconds = 0_u64;
+    let bad = || format!("invalid duration `{text}`, expected for example 1h30m, or 0");
     let mut rest = text.trim();
     if rest == "0" {
         return Ok(Duration::ZERO);
     }
-    if rest.is_empty() {
-        return Err(wrong());
-    }
+    let mut seconds: u64 = 0;
     while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let (number, after) = rest.split_at(end);
-        let scale = match after.as_bytes().first() {
-            Some(b's') => 1,
-            Some(b'm') => 60,
-            Some(b'h') => 3600,
-            Some(b'd') => 24 * 3600,
-            _ => return Err(wrong()),
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| bad())?;
+        let scale = match rest.as_bytes()[digits] {
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3600,
+            b'd' => 24 * 3600,
+            _ => return Err(bad()),
         };
-        let part = number.parse::<u64>().ok();
-        let part = part.and_then(|number| number.checked_mul(scale));
-        seconds = part
-            .and_then(|part| seconds.checked_add(part))
-            .ok_or_else(wrong)?;
-        rest = &after[1..];
+        let more = number.checked_mul(scale);
+        seconds = more
+            .and_then(|more| seconds.checked_add(more))
+            .ok_or_else(bad)?;
+        rest = &rest[digits + 1..];
     }
-    Ok(Duration::from_secs(seconds))
+    match text.trim().is_empty() {
+        true => Err(bad()),
+        false => Ok(Duration::from_secs(seconds)),
+    }
+}
+
+/// Reads the name of a registry, and gives it as it is in references.
+pub(super) fn registry(text: &str) -> Result<String, String> {
+    let bad = || format!("`{text}` is not a registry, expected HOST[:PORT]");
+    let reference: Reference = format!("{text}/name/name").parse().map_err(|_| bad())?;
+    // What is no host is taken for a part of a repository at Docker Hub.
+    match text.contains('/') || reference.repository() != "name/name" {
+        true => Err(bad()),
+        false => Ok(reference.registry().to_owned()),
+    }
+}
+
+/// Of a mirror with a login in it, which is not repeated.
+pub(super) const MIRROR_LOGIN: &str =
+    "a mirror is given without a login: log in with `docker login`";
+
+/// Reads a mirror: `[http[s]://]HOST[:PORT][/PATH]`.
+pub(super) fn mirror(text: &str) -> Result<String, String> {
+    let bad = |why: &str| {
+        Err(format!(
+            "`{text}` is not a mirror{why}, expected [http[s]://]HOST[:PORT][/PATH]"
+        ))
+    };
+    let url = match text.split_once("://") {
+        Some(("http" | "https", _)) => text.to_owned(),
+        Some((scheme, _)) => return bad(&format!(" (`{scheme}`)")),
+        None => format!("https://{text}"),
+    };
+    let Ok(url) = url::Url::parse(&url) else {
+        return bad("");
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(MIRROR_LOGIN.to_owned());
+    }
+    if text.is_empty() || url.query().is_some() || url.fragment().is_some() {
+        return bad("");
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// Reads `BUILDER_MIRRORS`: `REGISTRY=MIRROR`, several with blanks between them.
+pub(super) fn mirrors(text: &str) -> Result<BTreeMap<String, Vec<String>>, String> {
+    let mut mirrors: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for word in text.split_whitespace() {
+        let Some((name, at)) = word.split_once('=') else {
+            return Err("expected REGISTRY=MIRROR, several with blanks between them".to_owned());
+        };
+        mirrors
+            .entry(registry(name)?)
+            .or_default()
+            .push(mirror(at)?);
+    }
+    Ok(mirrors)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations() {
-        for (text, seconds) in [
-            ("0", 0),
-            ("90s", 90),
-            ("30m", 1800),
-            ("1h30m", 5400),
-            ("7d", 604_800),
-        ] {
-            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for text in [
-            "",
-            "h",
-            "24",
-            "1y",
-            "-1h",
-            "1h-",
-            "99999999999999999999h",
-            "9999999999999999999d",
-        ] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn secrets() {
@@ -295,13 +335,76 @@ mod tests {
             ("db".to_owned(), "::1".to_owned())
         );
         assert!(host("db").is_err() && host("db:x").is_err());
-        let limit = ulimit("nofile=1024:2048").unwrap();
-        assert_eq!((limit.soft, limit.hard), (Some(1024), Some(2048)));
+        let files = ulimit("nofile=1024:2048").unwrap();
+        assert_eq!((files.soft, files.hard), (Some(1024), Some(2048)));
         assert!(ulimit("nofile=9:1").is_err() && ulimit("x=1").is_err());
         assert_eq!(
             [size("64m"), size("1g"), size("5"), size("2KiB")].map(Result::unwrap),
             [64 << 20, 1 << 30, 5, 2048]
         );
         assert!(size("x").is_err() && size("99999999999t").is_err());
+        assert_eq!([limit("none"), limit("1k")], [Ok(None), Ok(Some(1024))]);
+        assert!(limit("all").is_err());
+    }
+
+    #[test]
+    fn durations() {
+        let seconds = |text: &str| duration(text).map(|age| age.as_secs());
+        for (text, expected) in [
+            ("0", 0),
+            ("45s", 45),
+            ("30m", 1800),
+            ("1h30m", 5400),
+            ("2d", 172_800),
+        ] {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for bad in [
+            "",
+            "5",
+            "h",
+            "1y",
+            "1h30",
+            "-1h",
+            "1.5h",
+            "99999999999999999d",
+            "1 h",
+        ] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn registries_and_mirrors() {
+        for (text, expected) in [
+            ("docker.io", "docker.io"),
+            ("index.docker.io", "docker.io"),
+            ("localhost:5000", "localhost:5000"),
+            ("ghcr.io", "ghcr.io"),
+        ] {
+            assert_eq!(registry(text).as_deref(), Ok(expected));
+        }
+        for bad in ["", "hub", "a.io/b", "A B", "https://a.io"] {
+            assert!(registry(bad).is_err(), "{bad}");
+        }
+        for good in [
+            "m.io",
+            "m.io:5000/hub",
+            "http://m.io",
+            "https://m.io/a/b",
+            "localhost:5000",
+        ] {
+            assert_eq!(mirror(good).as_deref(), Ok(good));
+        }
+        assert_eq!(mirror("m.io/hub/").as_deref(), Ok("m.io/hub"));
+        for bad in ["", "ftp://m.io", "m io", "m.io?x", "https://"] {
+            assert!(mirror(bad).is_err(), "{bad}");
+        }
+        let secret = mirror("https://me:secret@m.io").unwrap_err();
+        assert!(!secret.contains("secret") && secret.contains("docker login"));
+        let many = mirrors("docker.io=a.io docker.io=b.io/x  ghcr.io=a.io").unwrap();
+        assert_eq!(many["docker.io"], ["a.io", "b.io/x"]);
+        assert_eq!(many["ghcr.io"], ["a.io"]);
+        assert!(mirrors("a.io").is_err());
     }
 }

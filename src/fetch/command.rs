@@ -52,6 +52,8 @@ pub(super) struct Git<'g> {
     pub(super) remote: &'g str,
     /// `Authorization` header and the URL it is for.
     pub(super) authorization: Option<(String, Secret)>,
+    /// Whether no network is to be touched: then it is not run at all.
+    pub(super) offline: bool,
     /// Whether to stop.
     pub(super) is_cancelled: &'g (dyn Fn() -> bool + Sync),
 }
@@ -85,6 +87,9 @@ impl Git<'_> {
 
     /// Runs a command in a folder.
     pub(super) fn run(&self, folder: &Path, arguments: &[&str]) -> Result<Printed, FetchError> {
+        if self.offline {
+            return Err(FetchError::Offline(self.remote.to_owned()));
+        }
         let mut command = Command::new("git");
         command
             .args(arguments)

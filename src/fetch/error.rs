@@ -56,6 +56,12 @@ pub enum FetchError {
     /// The disk.
     #[error(transparent)]
     Disk(#[from] fsio::Error),
+    /// It is elsewhere, and the user wants no network to be touched.
+    #[error("`{0}` is not on this machine, and `--offline` keeps builder from asking")]
+    Offline(
+        /// As it may be shown.
+        String,
+    ),
     /// The user wants to stop.
     #[error("cancelled")]
     Cancelled,
@@ -130,6 +136,7 @@ impl FetchError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Download(error) => error.hint(),
+            Self::Offline(_) => Some("run once without `--offline`".to_owned()),
             Self::Git(GitError::Start(_)) => {
                 Some("install `git`: it is needed for Git contexts and ADD of repositories".to_owned())
             }

@@ -17,7 +17,7 @@ use crate::layer::{Entry, EntryKind};
 use crate::oci::{Digest, Hasher};
 use crate::plan::{GitSource, GitTime, Revision};
 use crate::registry::Secret;
-use crate::store::FetchedRecord;
+use crate::store::{CommitRecord, FetchedRecord};
 
 /// The variable that SSH clients find an agent by.
 const AGENT_VARIABLE: &str = "SSH_AUTH_SOCK";
@@ -27,6 +27,9 @@ const GIT_DIR: &str = ".git";
 impl Fetcher {
     /// Gets a commit, unless it is here.
     pub(super) fn git(&self, source: &GitSource) -> Result<FetchedRecord, FetchError> {
+        if self.client.is_offline() {
+            return self.known_commit(source);
+        }
         let scratch = self.store.scratch()?;
         let mut environment = self.git_environment.clone();
         let agent =
@@ -40,9 +43,11 @@ impl Fetcher {
             environment: &environment,
             remote: &source.remote,
             authorization: self.git_authorization(source),
+            offline: self.client.is_offline(),
             is_cancelled: &*self.is_cancelled,
         };
         let found = look_up(&git, scratch.path(), source)?;
+        self.remember_commit(source, &found);
         check(source, &found)?;
         let key = key(source, &found.commit);
         // A tree with the time of its checkout is another one each time.
@@ -78,6 +83,40 @@ impl Fetcher {
         self.keep(key, &source.name(), &entries, &open, facts)
     }
 
+    /// The tree of the commit that the name meant when somebody was last asked.
+    fn known_commit(&self, source: &GitSource) -> Result<FetchedRecord, FetchError> {
+        let missing = || FetchError::Offline(source.name());
+        let found = match name_key(source) {
+            None => source.revision.as_ref().map(|r| Found::of_commit(r.name())),
+            Some(key) => self.store.commit(key).map(|known| Found {
+                name: None,
+                commit: known.commit,
+                tag: known.tag,
+            }),
+        };
+        let found = found.ok_or_else(missing)?;
+        // A name that meant something else then is not what is demanded.
+        check(source, &found).map_err(|_| missing())?;
+        self.remembered(key(source, &found.commit))
+            .ok_or_else(missing)
+    }
+
+    /// Best effort: it serves builds that must not ask.
+    fn remember_commit(&self, source: &GitSource, found: &Found) {
+        let Some(key) = name_key(source) else {
+            return;
+        };
+        let now = (self.clock)()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let _written = self.store.put_commit(&CommitRecord {
+            key,
+            commit: found.commit.clone(),
+            tag: found.tag.clone(),
+            asked: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+        });
+    }
+
     /// The header to show to the host, and the URL below which it may be shown: a secret, else the login in the URL. Only for
     /// HTTP; SSH has its agent.
     fn git_authorization(&self, source: &GitSource) -> Option<(String, Secret)> {
@@ -111,6 +150,22 @@ fn key(source: &GitSource, commit: &str) -> Digest {
     hasher.number(u64::from(source.submodules));
     hasher.number(u64::from(source.time == GitTime::Commit));
     hasher.finish()
+}
+
+/// What a name in a repository is remembered by; nothing for a commit, which is its own name.
+fn name_key(source: &GitSource) -> Option<Digest> {
+    let (kind, name) = match &source.revision {
+        None => ("default", ""),
+        Some(Revision::Any(name)) => ("any", name.as_str()),
+        Some(Revision::Branch(name)) => ("branch", name.as_str()),
+        Some(Revision::Tag(name)) => ("tag", name.as_str()),
+        Some(Revision::Commit(_)) => return None,
+    };
+    let mut hasher = Hasher::new("name in a repository");
+    hasher.field(&source.remote);
+    hasher.field(kind);
+    hasher.field(name);
+    Some(hasher.finish())
 }
 
 /// The commit that is meant. One that was named by its hash needs nobody to say so.

@@ -11,6 +11,16 @@ pub enum BlobError {
     /// The source does not have it.
     #[error("blob {0} is not there")]
     NotFound(Digest),
+    /// The source is elsewhere, and the user wants no network to be touched.
+    #[error(
+        "blob {digest} of `{repository}` is not on this machine, and `--offline` keeps builder from asking"
+    )]
+    Offline {
+        /// Which blob.
+        digest: Digest,
+        /// Who has it.
+        repository: String,
+    },
     /// The source could not be asked, or broke off.
     #[error("cannot read blob {digest}: {reason}")]
     Unreadable {

@@ -332,10 +332,7 @@ impl<'a> Lowering<'a> {
         let no_cache = match &self.options.no_cache {
             NoCache::Never => false,
             NoCache::Always => true,
-            NoCache::Stages(names) => match reach::name_of(stage) {
-                Some(name) => names.contains(name),
-                None => names.contains(&format!("stage-{}", place.stage)),
-            },
+            NoCache::Stages(names) => names.contains(&reach::filter_name(stage, place.stage)),
         };
         self.steps.push(Step {
             label: self.label(place, text),

@@ -42,7 +42,7 @@ pub use origin::{
     GitError, GitSource, GitTime, HttpError, HttpSource, Login, Origin, Revision, is_git, is_http,
 };
 pub use outline::{Outline, OutlineArgument, OutlineNeed, Target, outline, targets};
-pub use reach::stage_hint;
+pub use reach::{stage_hint, unknown_stages};
 pub use step::{
     BaseId, BaseRequest, BaseSource, CopySource, CopyStep, DeviceRequest, NetworkMode, RunMount,
     RunStep, Sharing, StateRef, Step, StepId, StepKind, TreeSource, WorkdirStep,

@@ -1,6 +1,8 @@
 //! What names mean: of the target, in `FROM`, in `--from`, in a mount's `from`. A stage, a named context or an image.
 
-use super::options::{NamedContext, PlanOptions, context_name};
+use std::collections::BTreeSet;
+
+use super::options::{NamedContext, NoCache, PlanOptions, context_name};
 use super::{Failure, fail};
 use crate::dockerfile::Dockerfile;
 use crate::dockerfile::ast::{Instruction, InstructionKind, Stage};
@@ -63,6 +65,29 @@ pub fn stage_hint(dockerfile: &Dockerfile, name: &str) -> Option<String> {
         1 | 2 if distance * 2 < lower.len() => Some(format!("did you mean the stage `{close}`?")),
         _ => None,
     }
+}
+
+/// Names among those of stages to run anew that no stage has; each with the one that was probably meant.
+pub fn unknown_stages(
+    dockerfile: &Dockerfile,
+    no_cache: &NoCache,
+) -> Vec<(String, Option<String>)> {
+    let NoCache::Stages(names) = no_cache else {
+        return Vec::new();
+    };
+    let stages = dockerfile.stages.iter().enumerate();
+    let known: BTreeSet<String> = stages
+        .map(|(index, stage)| filter_name(stage, index))
+        .collect();
+    let unknown = names.difference(&known);
+    unknown
+        .map(|name| (name.clone(), stage_hint(dockerfile, name)))
+        .collect()
+}
+
+/// What a stage is called where stages are picked by name.
+pub(super) fn filter_name(stage: &Stage, index: usize) -> String {
+    name_of(stage).map_or_else(|| format!("stage-{index}"), Clone::clone)
 }
 
 pub(super) fn name_of(stage: &Stage) -> Option<&String> {

@@ -1,5 +1,6 @@
 //! Pulls a blob: as a stream, resumed where the connection broke, verified before its last byte is handed out.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -9,9 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::RegistryError;
 use super::network::Network;
-use super::settings::Patience;
 use super::transport::{
-    Answer, ContentError, Endpoint, Failure, Outgoing, Request, SafeUrl, Scopes, Target, Transport,
+    Answer, ContentError, Failure, Outgoing, Place, Request, SafeUrl, Scopes, Target, Transport,
     Unreachable, pause,
 };
 use crate::oci::{Descriptor, Digest};
@@ -20,9 +20,9 @@ use crate::oci::{Descriptor, Digest};
 #[derive(Debug)]
 pub(super) struct Pull {
     transport: Arc<Transport>,
-    endpoint: Arc<Endpoint>,
-    repository: String,
-    patience: Patience,
+    /// Where it is looked for, and where next.
+    place: Place,
+    others: VecDeque<Place>,
     digest: Digest,
     size: u64,
     /// Bytes handed out, and their hash.
@@ -38,19 +38,18 @@ pub(super) struct Pull {
 }
 
 impl Pull {
-    /// Asks for the blob.
+    /// Asks for the blob where it may be, in order.
     pub(super) async fn start(
         transport: Arc<Transport>,
-        endpoint: Arc<Endpoint>,
-        repository: String,
+        places: Vec<Place>,
         descriptor: &Descriptor,
-        patience: Patience,
     ) -> Result<Self, Failure> {
+        let mut others = VecDeque::from(places);
+        let nowhere = || Failure::Setup("no registry to ask".to_owned());
         let mut pull = Self {
             transport,
-            endpoint,
-            repository,
-            patience,
+            place: others.pop_front().ok_or_else(nowhere)?,
+            others,
             digest: descriptor.digest,
             size: descriptor.size,
             received: 0,
@@ -66,6 +65,14 @@ impl Pull {
 
     /// The next piece, `None` at the end of a blob that is what its descriptor says.
     pub(super) async fn piece(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        let piece = self.next_piece().await;
+        if let Err(failure) = &piece {
+            self.transport.failed_at(&self.place, failure);
+        }
+        piece
+    }
+
+    async fn next_piece(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         loop {
             if self.received == self.size {
                 self.verify()?;
@@ -109,17 +116,23 @@ impl Pull {
         Ok(())
     }
 
-    /// Waits after a failure, or gives up.
+    /// Waits after a failure, goes on elsewhere, or gives up. The same digest is the same content, so what has come need
+    /// not come again.
     async fn broken(&mut self, failure: Failure) -> Result<(), Failure> {
         self.answer = None;
         self.failures += 1;
-        match pause(&self.patience, &failure, self.failures) {
-            Some(wait) => {
-                tokio::time::sleep(wait).await;
-                Ok(())
-            }
-            None => Err(failure.with_attempts(self.failures)),
+        if let Some(wait) = pause(&self.place.patience, &failure, self.failures) {
+            tokio::time::sleep(wait).await;
+            return Ok(());
         }
+        let failure = failure.with_attempts(self.failures);
+        let Some(next) = self.others.pop_front() else {
+            return Err(failure);
+        };
+        self.transport.failed_at(&self.place, &failure);
+        self.place = next;
+        self.failures = 0;
+        Ok(())
     }
 
     async fn connect_once(&mut self) -> Result<(), Failure> {
@@ -130,12 +143,12 @@ impl Pull {
         }
         let request = Request {
             method: Method::GET,
-            target: Target::Path(format!("{}/blobs/{}", self.repository, self.digest)),
+            target: Target::Path(format!("{}/blobs/{}", self.place.repository, self.digest)),
             headers,
             body: &Outgoing::nothing,
-            scopes: &Scopes::pull(&self.repository),
+            scopes: &Scopes::pull(&self.place.repository),
         };
-        let answer = self.transport.send(&self.endpoint, &request).await?;
+        let answer = self.transport.send(&self.place.endpoint, &request).await?;
         let start = if answer.status() == StatusCode::PARTIAL_CONTENT {
             let range = answer.header(CONTENT_RANGE.as_str());
             range.and_then(range_start).ok_or_else(|| {

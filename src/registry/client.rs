@@ -9,7 +9,7 @@ use super::network::{Network, Stop};
 use super::repository::{ManifestName, Repository};
 use super::transport::{Endpoint, Failure, Transport};
 use super::{Fetched, PushRequest, RegistryError, Resolved, Settings, push, resolve};
-use crate::oci::{Digest, Platform, Reference};
+use crate::oci::{BaseImage, Digest, Platform, Reference};
 
 /// Talks to registries. Cheap to clone; clones share connections and tokens.
 #[derive(Clone, Debug)]
@@ -67,6 +67,32 @@ impl Client {
         self.network
             .wait(resolve::resolve(&repository, reference, platform))
             .map_err(|failure| not_resolved(reference, failure))?
+    }
+
+    /// The image of a reference whose manifest and config are known already. Nobody is asked; its layers are at the
+    /// registry.
+    ///
+    /// # Errors
+    /// They are no manifest and config of an image.
+    pub fn image(
+        &self,
+        reference: &Reference,
+        manifest: &Fetched,
+        config: &Fetched,
+    ) -> Result<BaseImage, RegistryError> {
+        resolve::image(&self.repository(reference), reference, manifest, config)
+    }
+
+    /// What the user should know of mirrors that failed, each once, and not again.
+    #[must_use]
+    pub fn take_remarks(&self) -> Vec<String> {
+        self.transport.take_remarks()
+    }
+
+    /// Whether every request fails because the user wants no network to be touched.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.transport.settings.offline
     }
 
     /// The digest a reference leads to now, which is that of the index if there is one. A pinned reference is its own

@@ -120,6 +120,21 @@ impl RegistryError {
         matches!(self.failure(), Some(Failure::Stopped))
     }
 
+    /// Whether nobody was asked, because the user wants no network to be touched.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        matches!(self.failure(), Some(Failure::Offline))
+    }
+
+    /// Whether there was no usable answer, rather than one that says no.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        matches!(
+            self.failure(),
+            Some(Failure::Unreachable { .. } | Failure::RateLimited { .. })
+        ) || matches!(self.failure(), Some(Failure::Status { status, .. }) if status.is_server_error())
+    }
+
     /// One line on what the user can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -140,7 +155,9 @@ impl RegistryError {
 /// What can be done about a server that is no registry.
 fn download_hint(failure: &Failure) -> Option<String> {
     let Failure::Unreachable { cause, .. } = failure else {
-        return None;
+        return failure
+            .hint()
+            .filter(|_| matches!(failure, Failure::Offline));
     };
     let hint = match cause {
         Unreachable::Tls => {

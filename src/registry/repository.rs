@@ -11,8 +11,8 @@ use super::network::Network;
 use super::resolve::Fetched;
 use super::settings::Patience;
 use super::transport::{
-    Answer, ContentError, DIGEST_HEADER, Endpoint, Failure, Outgoing, Request, Scopes, Target,
-    Transport, retry,
+    Answer, ContentError, DIGEST_HEADER, Endpoint, Failure, Outgoing, Place, Request, Scopes,
+    Target, Transport, retry,
 };
 use crate::oci::{BlobError, BlobSource, Descriptor, Digest, media_type};
 
@@ -61,27 +61,46 @@ impl Repository {
         format!("{}/{}", self.registry, self.name)
     }
 
-    /// Does something at the first endpoint where it works; if it works nowhere, the registry's own failure counts.
+    /// Where to look, in order: the mirrors that have not been given up, then the registry itself.
+    fn places(&self) -> Vec<Place> {
+        let patience = self.transport.settings.patience;
+        let last = self.endpoints.len().saturating_sub(1);
+        let endpoints = self.endpoints.iter().enumerate();
+        endpoints
+            .map(|(position, endpoint)| {
+                let is_mirror = position < last;
+                let attempts = if is_mirror {
+                    patience.attempts.min(MIRROR_ATTEMPTS)
+                } else {
+                    patience.attempts
+                };
+                Place {
+                    endpoint: Arc::clone(endpoint),
+                    repository: endpoint.repository(&self.name),
+                    patience: Patience {
+                        attempts,
+                        ..patience
+                    },
+                    mirror_of: is_mirror.then(|| self.registry.clone()),
+                }
+            })
+            .filter(|place| place.mirror_of.is_none() || !place.endpoint.is_given_up())
+            .collect()
+    }
+
+    /// Does something at the first place where it works; if it works nowhere, the registry's own failure counts.
     async fn at_any<T>(
         &self,
-        operation: impl AsyncFn(&Arc<Endpoint>, Patience) -> Result<T, Failure>,
+        operation: impl AsyncFn(&Endpoint, Patience) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let patience = self.transport.settings.patience;
         let mut last = None;
-        for (position, endpoint) in self.endpoints.iter().enumerate() {
-            let is_mirror = position + 1 < self.endpoints.len();
-            let attempts = if is_mirror {
-                patience.attempts.min(MIRROR_ATTEMPTS)
-            } else {
-                patience.attempts
-            };
-            let patience = Patience {
-                attempts,
-                ..patience
-            };
-            match operation(endpoint, patience).await {
+        for place in self.places() {
+            match operation(&place.endpoint, place.patience).await {
                 Ok(value) => return Ok(value),
-                Err(failure) => last = Some(failure),
+                Err(failure) => {
+                    self.transport.failed_at(&place, &failure);
+                    last = Some(failure);
+                }
             }
         }
         Err(last.unwrap_or_else(|| Failure::Setup("no registry to ask".to_owned())))
@@ -177,16 +196,26 @@ impl Repository {
 
     /// Starts to fetch a blob.
     pub(super) async fn pull(&self, descriptor: &Descriptor) -> Result<Pull, Failure> {
-        self.at_any(async |endpoint, patience| {
-            let repository = endpoint.repository(&self.name);
-            let (transport, endpoint) = (Arc::clone(&self.transport), Arc::clone(endpoint));
-            Pull::start(transport, endpoint, repository, descriptor, patience).await
-        })
-        .await
+        Pull::start(Arc::clone(&self.transport), self.places(), descriptor).await
     }
 
-    /// A whole blob that is a document.
+    /// A whole blob that is a document. A mirror that has something else under its digest is no reason to fail.
     pub(super) async fn document(
+        &self,
+        descriptor: &Descriptor,
+        what: &'static str,
+        limit: u64,
+    ) -> Result<Vec<u8>, Failure> {
+        loop {
+            let places = self.places().len();
+            match self.document_once(descriptor, what, limit).await {
+                Err(Failure::Content(_)) if self.places().len() < places => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn document_once(
         &self,
         descriptor: &Descriptor,
         what: &'static str,
@@ -217,6 +246,10 @@ impl BlobSource for Repository {
                 self.network.clone(),
             ))),
             Err(Failure::NotFound { .. }) => Err(BlobError::NotFound(descriptor.digest)),
+            Err(Failure::Offline) => Err(BlobError::Offline {
+                digest: descriptor.digest,
+                repository: self.full_name(),
+            }),
             Err(failure) => Err(BlobError::Unreadable {
                 digest: descriptor.digest,
                 reason: failure.to_string(),

@@ -35,6 +35,8 @@ pub struct Resolved {
     pub root: Descriptor,
     /// The image's manifest.
     pub manifest: Fetched,
+    /// The image's config.
+    pub config: Fetched,
 }
 
 /// Resolves `reference`, which is in `repository`.
@@ -74,26 +76,55 @@ pub(super) async fn resolve(
         fetched = manifest_of_entry(repository, entry).await.map_err(failed)?;
     };
     check_media_types(&manifest).map_err(bad)?;
-    let config = repository
+    let bytes = repository
         .document(&manifest.config, "image config", LARGEST_CONFIG)
         .await
-        .and_then(|bytes| Ok(Config::parse(&bytes).map_err(ContentError::from)?))
         .map_err(|failure| RegistryError::Config {
             reference: name(),
             failure: Box::new(failure),
         })?;
-    let source: Arc<dyn BlobSource> = Arc::new(repository.clone());
-    let layers = layers(&manifest, &config, &source).map_err(bad)?;
+    let config = Fetched {
+        descriptor: manifest.config.clone(),
+        bytes,
+    };
     Ok(Resolved {
-        image: BaseImage {
-            time: None,
-            name: name(),
-            digest: fetched.descriptor.digest,
-            config,
-            layers,
-        },
+        image: image(repository, reference, &fetched, &config)?,
         root,
         manifest: fetched,
+        config,
+    })
+}
+
+/// The image that a manifest and its config are, with layers that `repository` has.
+pub(super) fn image(
+    repository: &Repository,
+    reference: &Reference,
+    manifest: &Fetched,
+    config: &Fetched,
+) -> Result<BaseImage, RegistryError> {
+    let bad = |error: ContentError| RegistryError::Resolve {
+        reference: reference.familiar(),
+        failure: Box::new(error.into()),
+    };
+    let digest = manifest.descriptor.digest;
+    let Document::Manifest(manifest) =
+        Document::parse(&manifest.bytes).map_err(|error| bad(error.into()))?
+    else {
+        return Err(bad(ContentError::Nesting));
+    };
+    check_media_types(&manifest).map_err(bad)?;
+    let config = Config::parse(&config.bytes).map_err(|error| RegistryError::Config {
+        reference: reference.familiar(),
+        failure: Box::new(ContentError::from(error).into()),
+    })?;
+    let source: Arc<dyn BlobSource> = Arc::new(repository.clone());
+    let layers = layers(&manifest, &config, &source).map_err(bad)?;
+    Ok(BaseImage {
+        time: None,
+        name: reference.familiar(),
+        digest,
+        config,
+        layers,
     })
 }
 

@@ -20,6 +20,8 @@ pub struct Settings {
     /// Folders with a folder per registry (`certs.d/<host[:port]>/`) that holds certificates to trust (`*.crt`) and to show
     /// (`*.cert` beside `*.key`).
     pub certificate_folders: Vec<PathBuf>,
+    /// Nothing is asked: every request fails before a socket is opened for it.
+    pub offline: bool,
     /// What we call ourselves.
     pub user_agent: String,
     /// How long to wait and how often to try.
@@ -33,6 +35,7 @@ impl Default for Settings {
             credentials: Credentials::default(),
             mirrors: BTreeMap::new(),
             certificate_folders: Vec::new(),
+            offline: false,
             user_agent: concat!("builder/", env!("CARGO_PKG_VERSION")).to_owned(),
             patience: Patience::default(),
         }

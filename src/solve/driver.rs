@@ -314,11 +314,8 @@ impl<'p, 's> Coordinator<'p, 's> {
 
     /// Every layer that is there now.
     fn layers(&self) -> Vec<Digest> {
-        let bases = self
-            .bases
-            .iter()
-            .flat_map(|base| &base.layers)
-            .map(|layer| layer.diff_id);
+        let bases = self.bases.iter().flat_map(State::layers);
+        let bases = bases.map(|layer| layer.diff_id);
         bases
             .chain(
                 self.results

@@ -94,6 +94,8 @@ pub struct RunSettings {
     pub hosts: Vec<(String, String)>,
     /// A CA bundle in PEM form to show read-only.
     pub ca_bundle: Option<PathBuf>,
+    /// No step gets further than its own loopback, whatever it asks for. In no key: what the cache has is as good.
+    pub offline: bool,
     /// Limits.
     pub ulimits: Vec<Ulimit>,
     /// Bytes that `/dev/shm` may hold.

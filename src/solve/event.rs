@@ -33,6 +33,13 @@ pub enum BuildEvent {
         /// One line that says why.
         reason: String,
     },
+    /// Something that people should know of a line of work: where its result comes from.
+    Noted {
+        /// Which.
+        id: VertexId,
+        /// One line.
+        text: String,
+    },
     /// Bytes that a RUN wrote, standard output and error in the order they were written.
     Output {
         /// Which.

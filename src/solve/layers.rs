@@ -62,10 +62,10 @@ impl<'a> Layers<'a> {
     /// # Errors
     /// As [`Layers::toc`].
     pub fn stack(&self, state: &State) -> Result<Stack> {
-        self.prepare_all(&state.layers, false)?;
+        let layers = state.layers();
+        self.prepare_all(&layers, false)?;
         Ok(Stack::new(
-            state
-                .layers
+            layers
                 .iter()
                 .map(|layer| self.toc(layer))
                 .collect::<Result<_>>()?,
@@ -77,10 +77,11 @@ impl<'a> Layers<'a> {
     /// # Errors
     /// As [`Layers::toc`].
     pub fn directories(&self, state: &State) -> Result<Vec<PathBuf>> {
-        self.prepare_all(&state.layers, true)?;
-        let mut directories = Vec::with_capacity(state.layers.len());
-        for (index, layer) in state.layers.iter().enumerate() {
-            directories.extend(self.directory(&state.layers[..index], layer)?);
+        let layers = state.layers();
+        self.prepare_all(&layers, true)?;
+        let mut directories = Vec::with_capacity(layers.len());
+        for (index, layer) in layers.iter().enumerate() {
+            directories.extend(self.directory(&layers[..index], layer)?);
         }
         directories.reverse();
         Ok(directories)
@@ -310,8 +311,9 @@ pub fn open_file(
     let Some(file) = found.and_then(|found| stack.content_of(found)) else {
         return Ok(None);
     };
+    let below = state.layers();
     let (Some(layer), true) = (
-        state.layers.get(file.layer),
+        below.get(file.layer),
         matches!(file.entry.kind, layer::EntryKind::File { .. }),
     ) else {
         return Ok(None);

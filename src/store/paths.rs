@@ -15,6 +15,7 @@
 //!     aliases/abcd…                     record: quick key → step key
 //!     places/abcd…                      record: what was last built where in one Dockerfile
 //!     fetched/abcd…                     record: URL, commit or archive → layer
+//!     resolved/abcd…                    record: reference and platform → manifest and config; branch or tag → commit
 //!     images/<escaped name>           record: image name → config and layers
 //!     contexts/abcd…                  stat index of one context root
 //!     mounts/<escaped id>/            `RUN --mount=type=cache` directories
@@ -35,13 +36,14 @@ use crate::oci::Digest;
 pub(super) const LAYOUT_VERSION: &str = "v1";
 
 /// Folders of a store.
-const FOLDERS: [&str; 13] = [
+const FOLDERS: [&str; 14] = [
     "blobs/sha256",
     "layers",
     "steps",
     "aliases",
     "places",
     "fetched",
+    "resolved",
     "images",
     "contexts",
     "mounts",
@@ -52,8 +54,8 @@ const FOLDERS: [&str; 13] = [
 ];
 
 /// Those that hold records.
-const RECORDS: [&str; 7] = [
-    "steps", "aliases", "places", "fetched", "images", "contexts", "mounted",
+const RECORDS: [&str; 8] = [
+    "steps", "aliases", "places", "fetched", "resolved", "images", "contexts", "mounted",
 ];
 
 /// Kinds of locks that everything else may have to wait for.
@@ -154,6 +156,10 @@ impl Paths {
 
     pub(super) fn fetched(&self, key: Digest) -> PathBuf {
         self.named("fetched", key)
+    }
+
+    pub(super) fn resolved(&self, key: Digest) -> PathBuf {
+        self.named("resolved", key)
     }
 
     pub(super) fn images(&self) -> PathBuf {

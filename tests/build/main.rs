@@ -12,6 +12,7 @@ mod devices;
 mod failures;
 mod git_ssh;
 mod interrupts;
+mod offline;
 mod outputs;
 mod platforms;
 mod sandbox;

@@ -12,7 +12,9 @@ mod fixes;
 mod lint;
 mod parse;
 mod plan;
+mod preferences;
 mod registry;
+mod remembered;
 #[path = "../support/mod.rs"]
 mod support;
 mod texts;

@@ -1,14 +1,13 @@
 //! Edits that are made, and edits that are refused.
 
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::build::resolve::ImageResolver;
+use crate::build::resolve::{Found, ImageResolver};
 use crate::build::{
     ContextSource, DeviceSettings, DockerfileSource, PlanRequest, ResolveError, SourceRequest,
 };
-use crate::oci::BaseImage;
 use crate::plan::{BaseRequest, Entitlements, NetworkMode, NoCache};
 use crate::sandbox::Cancel;
 use crate::solve::{BuildEvent, RunSettings};
@@ -24,7 +23,7 @@ fn finding(code: &'static str, range: std::ops::Range<usize>, text: &str) -> Dia
 struct Nowhere;
 
 impl ImageResolver for Nowhere {
-    fn resolve(&self, _: &BaseRequest) -> Result<BaseImage, ResolveError> {
+    fn resolve(&self, _: &BaseRequest) -> Result<Found, ResolveError> {
         Err(ResolveError::NoStore)
     }
 }
@@ -60,6 +59,8 @@ fn request(dockerfile: &Path) -> Request {
         root: PathBuf::new(),
         registry: crate::registry::Settings::default(),
         pull: false,
+        tag_age: Duration::ZERO,
+        cache_max: None,
         image_id_file: None,
         jobs: 1,
         clock: || SystemTime::UNIX_EPOCH,

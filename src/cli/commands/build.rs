@@ -1,9 +1,8 @@
 //! `builder build`
 
-use std::path::PathBuf;
-
 use super::super::args::BuildArgs;
 use super::super::failure::Failure;
+use super::super::preferences::Preferences;
 use super::super::settings::{self, Environment};
 use super::{Network, open_store, resolver};
 use crate::build::{self, Sources, Tools};
@@ -13,15 +12,15 @@ use crate::ui::{self, Console, Mode, Screen, StepLog};
 /// Builds an image.
 pub(in crate::cli) fn run(
     args: BuildArgs,
-    root: PathBuf,
+    preferences: &Preferences,
     environment: &Environment,
 ) -> Result<(), Failure> {
-    let request = settings::build(&args, root, environment)?;
+    let request = settings::build(&args, preferences, environment)?;
     if let Some(call) = settings::call(&args)? {
         let mode = mode(&args, environment)?;
         return super::call::run(call, &request, mode, environment);
     }
-    let store = open_store(&request.root)?;
+    let store = open_store(&request.root, request.cache_max)?;
     let network = Network::start()?.interruptible();
     let client = network.client(request.registry.clone())?;
     let resolver = resolver(

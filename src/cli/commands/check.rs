@@ -1,11 +1,11 @@
 //! `builder check`: what is doubtful in a Dockerfile, and what of it a machine can mend.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::args::CheckArgs;
 use super::super::failure::Failure;
+use super::super::preferences::Preferences;
 use super::super::settings::{self, Environment};
 use super::Network;
 use crate::build::{self, Checked, MissingBases, Reader, Request, Resolver, Sources};
@@ -27,10 +27,10 @@ const PATIENCE: Patience = Patience {
 /// Checks a Dockerfile.
 pub(in crate::cli) fn run(
     args: &CheckArgs,
-    root: PathBuf,
+    preferences: &Preferences,
     environment: &Environment,
 ) -> Result<(), Failure> {
-    let mut request = settings::build(&args.as_build(), root, environment)?;
+    let mut request = settings::build(&args.as_build(), preferences, environment)?;
     request.registry.patience = PATIENCE;
     let network = Network::start()?.interruptible();
     let resolver = resolver(&request, &network, environment)?;
@@ -76,7 +76,7 @@ pub(super) fn resolver(
     environment: &Environment,
 ) -> Result<Resolver, Failure> {
     let store = if request.source.needs_store() {
-        Some(super::open_store(&request.root)?)
+        Some(super::open_store(&request.root, request.cache_max)?)
     } else {
         let store = Store::open_existing(&request.root).unwrap_or_else(|error| {
             Console::process(environment.colours)

@@ -17,7 +17,7 @@ pub(in crate::cli) fn list(
     root: &Path,
     environment: &Environment,
 ) -> Result<(), Failure> {
-    let store = open_store(root)?;
+    let store = open_store(root, None)?;
     let mut images = store.images().map_err(Failure::environment)?;
     if let Some(name) = &args.name {
         let name = settings::name(name)?.to_string();
@@ -131,7 +131,7 @@ pub(in crate::cli) fn remove(
     root: &Path,
     environment: &Environment,
 ) -> Result<(), Failure> {
-    let store = open_store(root)?;
+    let store = open_store(root, None)?;
     let mut console = Console::process(environment.colours);
     for text in &args.names {
         let name = settings::name(text)?;

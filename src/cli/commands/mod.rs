@@ -4,6 +4,7 @@ pub(super) mod build;
 mod call;
 pub(super) mod check;
 pub(super) mod completions;
+pub(super) mod config;
 pub(super) mod context;
 pub(super) mod fsck;
 pub(super) mod images;
@@ -17,12 +18,12 @@ use std::sync::Arc;
 use network::Network;
 
 use super::failure::Failure;
-use super::settings::Environment;
+use super::settings::{self, Environment};
 use crate::build::{Request, Resolver};
 use crate::fetch::Fetcher;
 use crate::registry::{Client, Secret};
 use crate::sandbox::Cancel;
-use crate::store::Store;
+use crate::store::{Ceiling, Store};
 
 /// Finds images and fetches trees, with the logins among the secrets.
 fn resolver(
@@ -51,14 +52,21 @@ fn resolver(
             is_cancelled: Arc::new(move || cancel.is_cancelled()),
         }),
         pull: request.pull,
+        tag_age: request.tag_age,
+        clock: request.clock,
     }
 }
 
 /// The store, with the failure that a user can do something about.
-fn open_store(root: &Path) -> Result<Arc<Store>, Failure> {
+fn open_store(root: &Path, cache_max: Option<u64>) -> Result<Arc<Store>, Failure> {
     let failed = |error: crate::store::StoreError| {
         Failure::environment(format!("cannot open the store: {error}"))
             .hint("choose another folder with `--root DIR`")
     };
-    Store::open(root).map(Arc::new).map_err(failed)
+    let ceiling = cache_max.map(|max| Ceiling {
+        max,
+        clock: settings::clock(),
+    });
+    let store = Store::open(root).map_err(failed)?;
+    Ok(Arc::new(store.with_ceiling(ceiling)))
 }

@@ -1,9 +1,8 @@
 //! `builder save`
 
-use std::path::PathBuf;
-
 use super::super::args::SaveArgs;
 use super::super::failure::Failure;
+use super::super::preferences::Preferences;
 use super::super::settings::{self, Environment};
 use super::{Network, open_store};
 use crate::build::{self, Resolver, Sources, Tools};
@@ -13,7 +12,7 @@ use crate::ui::{self, Mode, Screen};
 /// Writes an image of the local store somewhere else.
 pub(in crate::cli) fn run(
     args: &SaveArgs,
-    root: PathBuf,
+    preferences: &Preferences,
     environment: &Environment,
 ) -> Result<(), Failure> {
     let name = settings::name(&args.name)?;
@@ -22,15 +21,22 @@ pub(in crate::cli) fn run(
             .hint("give `-o type=docker,dest=FILE.tar`, `-o type=oci,dest=FILE.tar` or `--push`"));
     }
     let outputs = settings::outputs(&args.output, args.push, std::slice::from_ref(&name))?;
-    let store = open_store(&root)?;
+    settings::refuse_pushes(&outputs, preferences)?;
+    let store = open_store(&preferences.root.value, preferences.cache_max.value)?;
     // Not interruptible: it does nothing that a signal could not just end.
     let network = Network::start()?;
-    let client = network.client(settings::registry(&args.insecure_registry, environment)?)?;
+    let client = network.client(settings::registry(
+        &args.insecure_registry,
+        preferences,
+        environment,
+    )?)?;
     let resolver = Resolver {
         store: Some(std::sync::Arc::clone(&store)),
         client: client.clone(),
         fetcher: None,
         pull: false,
+        tag_age: std::time::Duration::ZERO,
+        clock: settings::clock(),
     };
     let runner = NativeRunner::new();
     let tools = Tools {

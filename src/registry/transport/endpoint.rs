@@ -1,6 +1,7 @@
 //! A host that speaks the distribution protocol: which scheme it speaks, what it wants to be shown, what it was shown.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -34,6 +35,8 @@ pub(in crate::registry) struct Endpoint {
     pub(super) shown: tokio::sync::Mutex<BTreeMap<String, Authorization>>,
     /// Why the login could not be had, in case it turns out that one is needed.
     pub(super) problem: Mutex<Option<CredentialsError>>,
+    /// Whether there is no use in asking it again. Only ever so for a mirror.
+    given_up: AtomicBool,
 }
 
 /// An endpoint that has answered.
@@ -89,12 +92,23 @@ impl Endpoint {
             contact: OnceCell::new(),
             shown: tokio::sync::Mutex::default(),
             problem: Mutex::default(),
+            given_up: AtomicBool::new(false),
         }
     }
 
     /// Its name as in references and credentials.
     pub(in crate::registry) fn name(&self) -> &str {
         &self.registry
+    }
+
+    /// Remembers that there is no use in asking it again; whether that is news.
+    pub(super) fn give_up(&self) -> bool {
+        !self.given_up.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether there is no use in asking it again.
+    pub(in crate::registry) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
     }
 
     /// A repository's name as this endpoint knows it.

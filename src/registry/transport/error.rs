@@ -93,6 +93,9 @@ pub enum Failure {
     /// The user wants to wait no longer.
     #[error("interrupted")]
     Stopped,
+    /// The user wants no network to be touched.
+    #[error("not on this machine, and `--offline` keeps builder from asking")]
+    Offline,
     /// The HTTP client could not be set up.
     #[error("cannot set up the HTTP client: {0}")]
     Setup(String),
@@ -316,6 +319,7 @@ impl Failure {
             Self::Status { status, .. } if status.is_server_error() => {
                 "the registry has a problem; try again later".to_owned()
             }
+            Self::Offline => "run once without `--offline`".to_owned(),
             Self::Content(ContentError::Digest { .. } | ContentError::Size { .. }) => {
                 "the registry, a mirror or a proxy on the way changed the content; try again without it".to_owned()
             }

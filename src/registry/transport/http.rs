@@ -17,6 +17,8 @@ use crate::registry::Settings;
 /// The HTTP clients.
 #[derive(Debug)]
 pub(super) struct HttpClients {
+    /// No client is given out, so that nobody can forget to ask.
+    offline: bool,
     user_agent: String,
     connect: std::time::Duration,
     /// Hosts, with their ports where these are not the scheme's own, that need not prove who they are.
@@ -60,6 +62,7 @@ impl HttpClients {
             .filter_map(|rest| rest.split('/').next());
         let insecure = settings.insecure.iter().map(String::as_str);
         Self {
+            offline: settings.offline,
             user_agent: settings.user_agent.clone(),
             connect: settings.patience.connect,
             insecure: insecure.chain(plain_mirrors).map(str::to_owned).collect(),
@@ -78,6 +81,9 @@ impl HttpClients {
 
     /// The client for a URL.
     pub(super) async fn client_for(&self, url: &Url) -> Result<reqwest::Client, Failure> {
+        if self.offline {
+            return Err(Failure::Offline);
+        }
         let unverified = |builder: ClientBuilder| {
             builder
                 .tls_built_in_root_certs(false)

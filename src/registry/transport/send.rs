@@ -1,7 +1,7 @@
 //! One attempt at a request.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue};
@@ -26,6 +26,8 @@ const MOST_REDIRECTS: usize = 10;
 pub(in crate::registry) struct Transport {
     pub(in crate::registry) settings: Settings,
     pub(super) http: HttpClients,
+    /// What is to be said of mirrors, each once.
+    pub(super) remarks: Mutex<Vec<String>>,
 }
 
 /// A request to an endpoint.
@@ -88,7 +90,11 @@ impl Outgoing {
 impl Transport {
     pub(in crate::registry) fn new(settings: Settings) -> Self {
         let http = HttpClients::new(&settings);
-        Self { settings, http }
+        Self {
+            settings,
+            http,
+            remarks: Mutex::default(),
+        }
     }
 
     /// Sends a request and returns its answer if that is one of success.

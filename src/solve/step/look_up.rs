@@ -142,11 +142,7 @@ pub(super) fn foreign_digests(
 
 /// The place of a step in its Dockerfile: which stage, and which step of it.
 fn place(worker: &Worker<'_>, id: StepId) -> String {
-    let steps = &worker.plan.steps;
-    let step = &steps[id.0];
-    let position = steps[..id.0]
-        .iter()
-        .filter(|other| other.stage == step.stage)
-        .count();
+    let step = worker.plan.step(id);
+    let position = worker.positions[id.0];
     format!("{}/{position}/{}", step.stage, step.platform)
 }

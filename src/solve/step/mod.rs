@@ -51,6 +51,8 @@ pub(super) struct Worker<'a> {
     layers: &'a Layers<'a>,
     /// Steps whose layer a RUN or a mount will need as a directory.
     wants_directory: Vec<bool>,
+    /// The position of each step among those of its stage.
+    positions: Vec<usize>,
     /// Names the Dockerfile and target.
     dockerfile: Digest,
     /// What was built where the last time.
@@ -75,6 +77,7 @@ impl<'a> Worker<'a> {
                 Privileges::Full => wants_directory(plan),
                 _ => vec![false; plan.steps.len()],
             },
+            positions: positions(plan),
             dockerfile,
             last: environment.store.places(dockerfile),
             built: Mutex::default(),
@@ -123,6 +126,17 @@ impl<'a> Worker<'a> {
     fn now(&self) -> String {
         rfc3339((self.environment.clock)())
     }
+}
+
+/// Counted once for all, since a file may have thousands of steps.
+fn positions(plan: &Plan) -> Vec<usize> {
+    let mut counts = BTreeMap::new();
+    let position = |step: &Step| {
+        let count: &mut usize = counts.entry(step.stage).or_default();
+        *count += 1;
+        *count - 1
+    };
+    plan.steps.iter().map(position).collect()
 }
 
 /// The graph says in advance who needs what: layers below a RUN have to be directories, others need not.

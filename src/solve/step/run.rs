@@ -17,7 +17,7 @@ use crate::sandbox::{
     DEFAULT_SHM_SIZE, Environment, Network, OverlayView, SandboxSpec, Security, files,
 };
 use crate::snapshot::{self, Active};
-use crate::store::{LayerForm, NewLayer};
+use crate::store::{LayerForm, NewLayer, Store};
 
 /// Where a CA bundle is seen, and the variables that programs look it up by.
 const CA_BUNDLE: &str = "/run/builder/ca-certificates.crt";
@@ -30,6 +30,9 @@ const CA_VARIABLES: [&str; 7] = [
     "GIT_SSL_CAINFO",
     "CARGO_HTTP_CAINFO",
 ];
+
+/// A disk with less than this left may well be why a command failed.
+const NEARLY_FULL: u64 = 4 << 20;
 
 pub(super) fn execute(
     worker: &Worker<'_>,
@@ -49,6 +52,12 @@ pub(super) fn execute(
     let root = stack.lookup("").map(|found| found.entry);
     let Active { upper, work } = snapshot::prepare(&folder, root)?;
     let mounts = mounts::prepare(worker, run, inputs, &scratch)?;
+    if worker.environment.run.offline && run.network != NetworkMode::None {
+        report.event(BuildEvent::Noted {
+            id: report.id,
+            text: "without the network: --offline".to_owned(),
+        });
+    }
     let spec = spec(
         worker,
         run,
@@ -84,6 +93,7 @@ pub(super) fn execute(
         }
     }
     if !outcome.exit.is_success() {
+        warn_of_full_disk(store, report);
         return Err(StepError::Exit {
             process,
             exit: outcome.exit,
@@ -109,6 +119,17 @@ pub(super) fn execute(
     Ok(Made { layer })
 }
 
+fn warn_of_full_disk(store: &Store, report: &Reporter) {
+    if let Some(free) = store.free_on_disk().filter(|free| *free < NEARLY_FULL) {
+        report.event(BuildEvent::Warning {
+            message: format!(
+                "the disk of the store has {} kB left, which may be why the step failed",
+                free / 1000
+            ),
+        });
+    }
+}
+
 fn spec(
     worker: &Worker<'_>,
     run: &RunStep,
@@ -125,6 +146,7 @@ fn spec(
     spec.hostname.clone_from(&run.hostname);
     spec.network = match run.network {
         NetworkMode::None => Network::None,
+        _ if settings.offline => Network::None,
         NetworkMode::Host | NetworkMode::Default => Network::Host,
     };
     spec.security = if run.insecure {

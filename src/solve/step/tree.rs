@@ -90,7 +90,7 @@ pub(super) fn open<'a>(
             let state = inputs.state(*reference);
             Ok(Tree::State {
                 stack: worker.layers.stack(&state)?,
-                layers: state.layers,
+                layers: state.layers(),
             })
         }
     }

@@ -55,7 +55,8 @@ impl<'a> Accounts<'a> {
         if !matches!(found.entry.kind, crate::layer::EntryKind::File { .. }) {
             return Ok(String::new());
         }
-        let layer = &self.state.layers[found.layer];
+        let layers = self.state.layers();
+        let layer = &layers[found.layer];
         let content = self.layers.content(layer)?;
         let broken = |source| LayerError::Format {
             diff_id: layer.diff_id,

@@ -35,7 +35,7 @@ enum End {
 struct Running {
     name: String,
     started: Duration,
-    reason: Option<String>,
+    remarks: Vec<String>,
     progress: Option<String>,
     splitter: LineSplitter,
     tail: Tail,
@@ -61,7 +61,13 @@ impl View {
             BuildEvent::Started { id, name } => self.begin(id, &name, now),
             BuildEvent::Missed { id, reason } => {
                 if let Some(step) = self.running.get_mut(&id) {
-                    step.reason = Some(text::one_line(&reason));
+                    step.remarks
+                        .push(format!("why: {}", text::one_line(&reason)));
+                }
+            }
+            BuildEvent::Noted { id, text } => {
+                if let Some(step) = self.running.get_mut(&id) {
+                    step.remarks.push(text::one_line(&text));
                 }
             }
             BuildEvent::Output { id, bytes } => {
@@ -122,7 +128,7 @@ impl View {
         let step = Running {
             name: text::one_line(name),
             started: now,
-            reason: None,
+            remarks: Vec::new(),
             progress: None,
             splitter: LineSplitter::default(),
             tail: Tail::new(self.tail_lines, TAIL_BYTES),
@@ -149,7 +155,7 @@ impl View {
             style,
             &row(&name, &units::seconds(millis), columns),
         )];
-        lines.extend(self.reason(&step, columns));
+        lines.extend(self.remarks(&step, columns));
         lines
     }
 
@@ -169,10 +175,11 @@ impl View {
         lines
     }
 
-    fn reason(&self, step: &Running, columns: usize) -> Option<String> {
-        let reason = step.reason.as_deref()?;
-        let line = detail(&format!("why: {reason}"), columns);
-        Some(paint(self.colours, Style::Faint, &line))
+    fn remarks(&self, step: &Running, columns: usize) -> Vec<String> {
+        let remarks = step.remarks.iter();
+        remarks
+            .map(|remark| paint(self.colours, Style::Faint, &detail(remark, columns)))
+            .collect()
     }
 
     /// The live part: a headline and the running steps, as many lines as there are rows to spare.
@@ -206,7 +213,7 @@ impl View {
 
     /// What is beneath a running step: why it runs, how far it is, and its last lines.
     fn details(&self, step: &Running, room: usize, columns: usize) -> Vec<String> {
-        let mut lines: Vec<String> = self.reason(step, columns).into_iter().collect();
+        let mut lines = self.remarks(step, columns);
         lines.extend(step.progress.iter().map(|text| detail(text, columns)));
         lines.truncate(room);
         let partial = text::neutralise(step.splitter.partial(), self.colours);

@@ -5,6 +5,7 @@ mod add_git;
 mod add_url;
 mod contexts;
 mod interrupts;
+mod offline;
 
 use std::path::Path;
 

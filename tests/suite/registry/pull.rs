@@ -1,10 +1,14 @@
 //! Reading: resolving references, streaming blobs, and what may go wrong with both.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use builder::oci::{BlobError, BlobSource as _, Descriptor, Digest, Manifest, media_type};
-use builder::registry::{ContentError, Failure, Patience, RegistryError, Settings, Unreachable};
+use builder::registry::{
+    ContentError, Download, Failure, Patience, PushManifest, PushRequest, RegistryError, Settings,
+    Unreachable,
+};
 
 use super::{Caller, amd64, layer, message, noise, read, read_layer, settings};
 use crate::support::registry::{Effect, FakeImage, FakeRegistry, gzip};
@@ -498,4 +502,96 @@ fn mirrors_are_asked_first_and_the_registry_last() {
     registry.clear_log();
     resolve(&with_mirrors(&[host]), "lib/app:v1");
     assert_eq!(registry.count("/manifests/v1"), 1);
+}
+
+#[test]
+fn a_mirror_in_trouble_is_left_and_that_is_said_once() {
+    let registry = FakeRegistry::start();
+    let layer: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+    let image = FakeImage::new("linux/amd64", &[&layer]);
+    registry.put_image("lib/app:v1", &image);
+    let try_mirror = |on: &str, effects: Vec<Effect>| {
+        let mirror = FakeRegistry::start();
+        mirror.put_image("lib/app:v1", &image);
+        for effect in effects {
+            mirror.fault(on, 1, effect);
+        }
+        registry.clear_log();
+        let caller = Caller::new(Settings {
+            mirrors: [(registry.host().to_owned(), vec![mirror.host().to_owned()])].into(),
+            ..settings()
+        });
+        let reference = registry.reference("lib/app:v1");
+        let found = caller.client.resolve(&reference, &amd64()).unwrap().image;
+        assert_eq!(read_layer(&found.layers[0]).unwrap(), gzip(&layer), "{on}");
+        let remarks = caller.client.take_remarks();
+        assert_eq!(remarks.len(), 1, "{remarks:?}");
+        let named = format!("the mirror `{}` of `{}`", mirror.host(), registry.host());
+        assert!(remarks[0].starts_with(&named), "{remarks:?}");
+        mirror.clear_log();
+        caller.client.resolve(&reference, &amd64()).unwrap();
+        assert_eq!(mirror.log().len(), 0, "it is asked again");
+        assert_eq!(caller.client.take_remarks(), [""; 0]);
+    };
+    let busy = || Effect::Status(503, Vec::new(), String::new());
+    try_mirror("/manifests/", vec![busy(), busy()]);
+    try_mirror("/manifests/", vec![Effect::HangUp, Effect::HangUp]);
+    // The config.
+    try_mirror("/blobs/", vec![Effect::OtherBytes]);
+    // The layer goes on at the registry where it broke off at the mirror.
+    let blob = Digest::of(gzip(&layer)).to_string();
+    try_mirror(&blob, vec![Effect::BreakAfter(100_000), busy(), busy()]);
+    let ranges: Vec<_> = registry
+        .log()
+        .iter()
+        .filter_map(|asked| asked.headers.get("range").cloned())
+        .collect();
+    assert_eq!(ranges.len(), 1, "{ranges:?}");
+}
+
+#[test]
+fn offline_nothing_is_asked() {
+    let registry = FakeRegistry::start();
+    registry.put_image("lib/app:v1", &FakeImage::new("linux/amd64", &[b"layer"]));
+    let reference = registry.reference("lib/app:v1");
+    let online = Caller::default();
+    let known = online.client.resolve(&reference, &amd64()).unwrap();
+    registry.clear_log();
+    let caller = Caller::new(Settings {
+        offline: true,
+        ..settings()
+    });
+    let error = caller.client.resolve(&reference, &amd64()).unwrap_err();
+    assert!(error.is_offline() && !error.is_not_found(), "{error}");
+    let error = caller.client.digest_of(&reference).unwrap_err();
+    assert!(error.is_offline(), "{error}");
+    let download = Download {
+        url: format!("http://{}/v2/", registry.host()),
+        ..Download::default()
+    };
+    assert!(caller.client.download(&download).unwrap_err().is_offline());
+    let push = PushRequest {
+        references: vec![registry.reference("lib/app:v2")],
+        manifest: PushManifest {
+            media_type: media_type::OCI_MANIFEST.to_owned(),
+            bytes: known.manifest.bytes.clone(),
+        },
+        children: Vec::new(),
+        configs: Vec::new(),
+        layers: Vec::new(),
+        progress: Arc::new(|_| {}),
+    };
+    assert!(caller.client.push(&push).unwrap_err().is_offline());
+    // What is known can be used, up to the first layer.
+    let image = caller
+        .client
+        .image(&reference, &known.manifest, &known.config)
+        .unwrap();
+    assert_eq!(image.digest, known.image.digest);
+    let layer = image.layers[0].remote.as_ref().unwrap();
+    assert!(matches!(
+        layer.source.open_blob(&layer.blob),
+        Err(BlobError::Offline { .. })
+    ));
+    assert_eq!(registry.log().len(), 0);
 }
