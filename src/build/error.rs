@@ -274,7 +274,7 @@ impl BuildError {
         }
         if fsio::is_no_space(self) || matches!(self.of_store(), Some(StoreError::DiskFull { .. })) {
             return vec![
-                "`builder prune` frees what nothing needs, `builder du` shows what takes the room; `--root` puts the store elsewhere"
+                "the disk is full: `builder prune` frees what nothing needs, `builder du` shows what takes the room; `--root` puts the store elsewhere"
                     .to_owned(),
             ];
         }

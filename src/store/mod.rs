@@ -87,7 +87,7 @@ pub enum StoreError {
         reserved: u64,
     },
     /// The disk has less left than is about to be written.
-    #[error("no space left on the disk of `{}`: {} are needed, {} are free", root.display(), shown(*needed), shown(*free))]
+    #[error("no space left on device: {} are needed, {} are free for the store `{}`", shown(*needed), shown(*free), root.display())]
     DiskFull {
         /// Bytes that were to be written.
         needed: u64,

@@ -65,12 +65,8 @@ impl Store {
     #[must_use]
     pub fn free_on_disk(&self) -> Option<u64> {
         let disk = rustix::fs::statvfs(&self.root).ok()?;
-        // What others may not touch, root may.
-        let blocks = match rustix::process::geteuid().is_root() {
-            true => disk.f_bfree,
-            false => disk.f_bavail,
-        };
-        Some(blocks.saturating_mul(disk.f_frsize))
+        // What only root may touch is not for commands, which have not all rights of root.
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// Counts something that was published, where somebody counts.
@@ -132,7 +128,9 @@ impl Store {
     fn make_room(&self, ceiling: Ceiling, bytes: u64) -> Result<(), StoreError> {
         let reserved = scratch::reserved(&self.paths);
         let wanted = reserved.saturating_add(bytes);
-        let fits = |used: u64| used.saturating_add(wanted) <= ceiling.max;
+        // Records, tables and folders are too small to reserve room for each.
+        let limit = ceiling.max - ceiling.max / 100;
+        let fits = |used: u64| used.saturating_add(wanted) <= limit;
         if record::read::<Used>(&self.paths.space()).is_some_and(|used| fits(used.bytes)) {
             return Ok(());
         }

@@ -9,6 +9,7 @@ mod cases;
 mod contexts;
 mod damage;
 mod devices;
+mod disk;
 mod failures;
 mod git_ssh;
 mod interrupts;

@@ -24,7 +24,7 @@ fn traced(env: &TestEnv, arguments: &[&str], mirror: &str) -> (Outcome, Vec<Stri
         .env("BUILDER_MIRRORS", format!("docker.io=http://{mirror}"))
         .current_dir(env.path(""));
     let outcome = process::run(&mut command);
-    let text = fsio::read_to_string(&log).unwrap();
+    let text = fsio::read_to_string(&log).expect("a log");
     let network = text.lines().filter(|line| line.contains("AF_INET"));
     (outcome, network.map(str::to_owned).collect())
 }
@@ -38,7 +38,7 @@ fn registry() -> FakeRegistry {
         .iter()
         .map(|layer| {
             let mut tar = Vec::new();
-            std::io::Read::read_to_end(&mut layer.open(), &mut tar).unwrap();
+            std::io::Read::read_to_end(&mut layer.open(), &mut tar).expect("a layer");
             tar
         })
         .collect();

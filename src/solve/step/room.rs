@@ -18,49 +18,53 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// When the disk has lost so much since the last look, what was written is measured.
 const NOTICE: u64 = 8 << 20;
 
-/// Runs a command that writes to these folders. What it is told to stop by stops when the build does, or when there is no room left.
-pub(super) fn watched<T>(
-    worker: &Worker<'_>,
+/// Runs a command that writes to these folders. What it is told to stop by stops when the build does, or when there is no room
+/// left. The room of what it wrote is to be kept until that is published.
+pub(super) fn watched<'a, T>(
+    worker: &Worker<'a>,
     folders: &[PathBuf],
     run: impl FnOnce(&Cancel) -> T,
-) -> Result<T, StepError> {
+) -> Result<(T, Room<'a>), StepError> {
     let environment = worker.environment;
-    if !environment.store.has_ceiling() {
-        return Ok(run(&environment.cancel));
+    let store = environment.store;
+    if !store.has_ceiling() {
+        return Ok((run(&environment.cancel), store.reserve(0)?));
     }
     let cancel = environment.cancel.child();
     let (done, ended) = channel::<()>();
     std::thread::scope(|scope| {
         let cancel = &cancel;
         let watcher = scope.spawn(move || {
-            let mut watch = Watch::new(environment.store, folders)?;
+            let mut watch = Watch::new(store, folders)?;
             while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                watch.look().inspect_err(|_| cancel.cancel())?;
+                if store.free_on_disk().unwrap_or(0).saturating_add(NOTICE) < watch.free {
+                    watch.measure().inspect_err(|_| cancel.cancel())?;
+                }
             }
-            Ok::<_, StoreError>(())
+            watch.measure()?;
+            Ok::<_, StoreError>(watch.room)
         });
         let outcome = run(cancel);
         drop(done);
         match watcher.join() {
-            Ok(watched) => watched?,
+            Ok(room) => Ok((outcome, room?)),
             Err(panic) => std::panic::resume_unwind(panic),
         }
-        Ok(outcome)
     })
 }
 
-struct Watch<'a> {
+struct Watch<'a, 'f> {
     room: Room<'a>,
     store: &'a Store,
-    folders: &'a [PathBuf],
+    folders: &'f [PathBuf],
     /// What was in the folders before.
     before: u64,
     /// Free bytes of the disk at the last measurement.
     free: u64,
 }
 
-impl<'a> Watch<'a> {
-    fn new(store: &'a Store, folders: &'a [PathBuf]) -> Result<Self, StoreError> {
+impl<'a, 'f> Watch<'a, 'f> {
+    fn new(store: &'a Store, folders: &'f [PathBuf]) -> Result<Self, StoreError> {
         Ok(Self {
             room: store.reserve(0)?,
             store,
@@ -70,13 +74,9 @@ impl<'a> Watch<'a> {
         })
     }
 
-    fn look(&mut self) -> Result<(), StoreError> {
-        let free = self.store.free_on_disk().unwrap_or(0);
-        if free.saturating_add(NOTICE) > self.free {
-            return Ok(());
-        }
+    fn measure(&mut self) -> Result<(), StoreError> {
+        self.free = self.store.free_on_disk().unwrap_or(0);
         let written = taken(self.folders).saturating_sub(self.before);
-        self.free = free;
         self.room.grow_to(written)
     }
 }

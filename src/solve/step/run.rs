@@ -79,10 +79,10 @@ pub(super) fn execute(
     let writes_to: Vec<PathBuf> = std::iter::once(upper.clone())
         .chain(mounts.written().map(Path::to_owned))
         .collect();
-    let outcome = room::watched(worker, &writes_to, |cancel| {
+    let (outcome, _room) = room::watched(worker, &writes_to, |cancel| {
         worker.environment.runner.run(&spec, &mut output, cancel)
-    })?
-    .map_err(|source| StepError::Sandbox {
+    })?;
+    let outcome = outcome.map_err(|source| StepError::Sandbox {
         process: process.clone(),
         source,
     })?;
