@@ -24,7 +24,7 @@
 //!     scaffold/                         mount points below every RUN's root file system
 //!     locks/<kind>                      locked by the byte while a thing is being made, or is in use
 //!     gone/                             what was taken out and is not deleted yet
-//!     tmp/<pid>-<n>/                  work of a running process; `lock` in it is held while the process lives
+//!     tmp/<pid>-<random>/                  work of a running process; `lock` in it is held while the process lives
 //! ```
 
 use std::path::{Path, PathBuf};

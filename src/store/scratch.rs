@@ -10,6 +10,8 @@ use super::lock::Lock;
 use super::paths::Paths;
 use crate::fsio;
 
+/// Before the name of a folder that its process is making.
+const UNBORN: &str = ".new-";
 /// Name of the file that says what a process has reserved.
 const RESERVED: &str = "reserved";
 
@@ -37,14 +39,17 @@ pub(super) struct Workplace {
 
 impl Workplace {
     pub(super) fn open(paths: &Paths) -> fsio::Result<Arc<Self>> {
-        static OPENED: AtomicU64 = AtomicU64::new(0);
-        let number = OPENED.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}-{number}", std::process::id());
-        let path = paths.tmp().join(name);
-        // A dead process may have had the same number.
-        fsio::remove_tree(&path)?;
-        fsio::create_dir(&path)?;
-        let lock = Lock::acquire(&path.join("lock"), 0)?;
+        // Processes of different containers may have one number.
+        let mut bits = [0; 8];
+        rustix::rand::getrandom(&mut bits, rustix::rand::GetRandomFlags::empty())
+            .map_err(|source| fsio::Error::new("name a folder in", paths.tmp(), source))?;
+        let name = format!("{}-{:016x}", std::process::id(), u64::from_ne_bytes(bits));
+        let path = paths.tmp().join(&name);
+        // Locked before it has its name: under that name it is either locked or left behind.
+        let aside = paths.tmp().join(format!("{UNBORN}{name}"));
+        fsio::create_dir(&aside)?;
+        let lock = Lock::acquire(&aside.join("lock"), 0)?;
+        fsio::rename(&aside, &path)?;
         Ok(Arc::new(Self {
             path,
             next: AtomicU64::new(0),
@@ -105,10 +110,10 @@ impl Drop for Scratch {
 /// Removes the folders of processes that are no more: those whose lock nobody holds.
 pub(super) fn remove_leftovers(paths: &Paths) -> fsio::Result<()> {
     for name in fsio::read_dir_sorted(paths.tmp())? {
-        let folder = paths.tmp().join(name);
-        // A process that has just made its folder has not locked it yet: leave young ones alone.
+        let folder = paths.tmp().join(&name);
         let lock_path = folder.join("lock");
-        if fsio::symlink_metadata(&lock_path).is_err() && is_young(&folder) {
+        // A process that is making its folder has not locked it yet: leave young ones alone.
+        if name.as_encoded_bytes().starts_with(UNBORN.as_bytes()) && is_young(&folder) {
             continue;
         }
         if let Ok(Some(lock)) = Lock::try_acquire(&lock_path, 0) {

@@ -29,6 +29,7 @@ pub mod podman;
 pub mod process;
 pub mod progress;
 pub(crate) mod registry;
+pub mod repeated;
 pub mod rootfs;
 
 pub(crate) use capability::require_capability;
