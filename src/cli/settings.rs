@@ -43,6 +43,17 @@ pub(super) struct Environment {
     pub(super) debug: bool,
 }
 
+/// For tests of what a failing disk costs: see [`crate::fsio::fault`].
+#[cfg(debug_assertions)]
+fn arm_faults(variables: &BTreeMap<OsString, OsString>) {
+    let get = |name: &str| variables.get(&OsString::from(name));
+    let fault = get("BUILDER_FAULT").and_then(|text| text.to_str()?.parse().ok());
+    let log = get("BUILDER_FAULT_LOG").and_then(|path| crate::fsio::create(path).ok());
+    if fault.is_some() || log.is_some() {
+        crate::fsio::fault::arm(fault, log);
+    }
+}
+
 impl Environment {
     #[expect(
         clippy::disallowed_methods,
@@ -50,6 +61,8 @@ impl Environment {
     )]
     pub(super) fn read() -> Self {
         let variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+        #[cfg(debug_assertions)]
+        arm_faults(&variables);
         let terminal = ui::stderr_is_terminal();
         let plain = variables
             .get(&OsString::from("NO_COLOR"))

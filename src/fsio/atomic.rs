@@ -1,10 +1,12 @@
 //! Writing a file so that a reader sees the old content or the new one, never a part.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::fault::{self, Instead};
 use super::{
     Context as _, Error, Result, create, metadata, open, remove_file_if_there, rename, set_mode,
     set_owner,
@@ -27,9 +29,9 @@ pub fn write_atomic(path: &Path, bytes: &[u8], durability: Durability) -> Result
     let aside = aside(path);
     let write = || -> Result<()> {
         let mut file = create(&aside)?;
-        file.write_all(bytes).context("write", &aside)?;
+        write_all(&mut file, bytes, path).context("write", &aside)?;
         if durability == Durability::Synced {
-            file.sync_all().context("sync", &aside)?;
+            sync(&file, &aside)?;
         }
         drop(file);
         replace(&aside, path, durability)
@@ -56,7 +58,7 @@ pub fn rewrite(path: &Path, bytes: &[u8]) -> Result<()> {
         }
         // After the owner, whose change takes the set-id bits away.
         set_mode(&aside, old.mode() & 0o7777)?;
-        file.sync_all().context("sync", &aside)?;
+        sync(&file, &aside)?;
         drop(file);
         replace(&aside, path, Durability::Synced)
     };
@@ -82,6 +84,27 @@ pub fn replace(from: &Path, to: &Path, durability: Durability) -> Result<()> {
             .map_err(|e| Error::new("sync the folder", parent, e))?;
     }
     Ok(())
+}
+
+fn write_all(file: &mut File, bytes: &[u8], path: &Path) -> std::io::Result<()> {
+    match fault::at("write", path) {
+        None => file.write_all(bytes),
+        Some(Instead::Nothing(error)) => Err(error),
+        Some(Instead::Half(error)) => {
+            file.write_all(&bytes[..bytes.len() / 2])?;
+            Err(error)
+        }
+    }
+}
+
+/// Makes sure that the disk has what was written to a file.
+///
+/// # Errors
+/// What the operating system answered, with the path.
+pub fn sync(file: &File, path: &Path) -> Result<()> {
+    fault::check("sync", path)
+        .and_then(|()| file.sync_all())
+        .context("sync", path)
 }
 
 /// A name beside `path` that no other thread or process uses.

@@ -1,8 +1,11 @@
 //! Readers and writers that hash and count what passes through them.
 
 use std::io::{Read, Result, Write};
+use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
+
+use super::fault::{self, Instead};
 
 /// Hashes what is read through it.
 #[derive(Debug)]
@@ -73,6 +76,15 @@ impl<W: Write> HashingWriter<W> {
 
 impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, buffer: &[u8]) -> Result<usize> {
+        // It knows no path: what is written and hashed at a time is a blob.
+        match fault::at("write", Path::new("blob")) {
+            None => {}
+            Some(Instead::Nothing(error)) => return Err(error),
+            Some(Instead::Half(error)) => {
+                self.inner.write_all(&buffer[..buffer.len() / 2])?;
+                return Err(error);
+            }
+        }
         let count = self.inner.write(buffer)?;
         self.hasher.update(&buffer[..count]);
         self.bytes += count as u64;

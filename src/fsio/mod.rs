@@ -9,6 +9,7 @@
 
 mod atomic;
 mod disk_usage;
+pub mod fault;
 mod hashing;
 mod stoppable;
 
@@ -17,7 +18,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use atomic::{Durability, replace, rewrite, write_atomic};
+pub use atomic::{Durability, replace, rewrite, sync, write_atomic};
 pub use disk_usage::DiskUsage;
 pub use hashing::{HashingReader, HashingWriter};
 pub use stoppable::Stoppable;
@@ -145,8 +146,16 @@ macro_rules! operations {
             operations!(@call $words, $call, $($arg),*)
         }
     )*};
-    (@call $words:literal, $call:path, $path:ident) => { $call(&$path).context($words, $path.as_ref()) };
-    (@call $words:literal, $call:path, $from:ident, $to:ident) => { $call(&$from, &$to).context($words, $to.as_ref()) };
+    (@call $words:literal, $call:path, $path:ident) => {
+        fault::check($words, $path.as_ref())
+            .and_then(|()| $call(&$path))
+            .context($words, $path.as_ref())
+    };
+    (@call $words:literal, $call:path, $from:ident, $to:ident) => {
+        fault::check($words, $to.as_ref())
+            .and_then(|()| $call(&$from, &$to))
+            .context($words, $to.as_ref())
+    };
 }
 
 operations! {

@@ -85,7 +85,7 @@ impl Store {
         path: &std::path::Path,
         digest: Digest,
     ) -> Result<(), StoreError> {
-        file.sync_all().context("sync", path)?;
+        fsio::sync(file, path)?;
         let target = self.held_blob(digest);
         if let Some(parent) = target.parent() {
             fsio::create_dir_all(parent)?;

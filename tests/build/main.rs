@@ -13,6 +13,7 @@ mod damage;
 mod devices;
 mod disk;
 mod failures;
+mod faults;
 mod git_ssh;
 mod interrupts;
 mod offline;

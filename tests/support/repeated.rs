@@ -83,13 +83,15 @@ impl Place {
     /// Has the store checked: what is wrong has to be mended, and then nothing is wrong any more.
     #[track_caller]
     pub fn is_sound(&self, when: &str) {
+        let is_sound = |found: &str| {
+            let sound = ["nothing is wrong", "nothing to check"];
+            sound.iter().any(|words| found.contains(words))
+        };
         let first = self.env.builder("fsck", [""; 0]).succeeded().stdout;
-        let second = self.env.builder("fsck", [""; 0]).succeeded().stdout;
-        let sound = ["nothing is wrong", "nothing to check"];
-        assert!(
-            sound.iter().any(|words| second.contains(words)),
-            "{when}: {first}{second}"
-        );
+        if !is_sound(&first) {
+            let second = self.env.builder("fsck", [""; 0]).succeeded().stdout;
+            assert!(is_sound(&second), "{when}: {first}{second}");
+        }
     }
 }
 
