@@ -88,6 +88,8 @@ pub struct Report {
     pub image_id: Digest,
     /// Steps in all, and those that the cache had.
     pub steps: (usize, usize),
+    /// What the cache saved and cost.
+    pub account: solve::Account,
     /// What the author should know.
     pub warnings: Vec<Diagnostic>,
 }
@@ -216,9 +218,12 @@ pub fn build(
         .filter(|i| solution.step(plan::StepId(*i)).cached)
         .count();
     let steps = (plan.steps.len(), cached);
+    let account = solution.account();
+    account.event().map(|event| vertices.sink.emit(event));
     Ok(Report {
         image_id,
         steps,
+        account,
         warnings: sources.warnings.clone(),
     })
 }
@@ -373,9 +378,19 @@ fn environment<'a>(
             Privileges::OneId
         },
         jobs: request.jobs,
-        place: format!("{}\n{target}", opened.place),
+        subject: solve::Subject {
+            dockerfile: opened.place.clone(),
+            target,
+            folder: opened.folder.as_deref().and_then(real_path),
+        },
         cancel: tools.cancel.clone(),
     })
+}
+
+/// A folder by its real path.
+fn real_path(folder: &Path) -> Option<String> {
+    let path = fsio::canonicalize(folder).ok()?;
+    Some(path.display().to_string())
 }
 
 /// Which contexts a plan reads: nothing else is opened.
