@@ -296,10 +296,10 @@ impl fmt::Display for Below {
                 let (old, new) = (old.short(), new.short());
                 write!(f, "base {name} moved: sha256:{old}… → sha256:{new}…")
             }
-            Self::OtherBase { old, new } => write!(f, "base {old} → {new}"),
+            Self::OtherBase { old, new } => write!(f, "base {} → {}", shown(old), shown(new)),
             Self::Step { label } => write!(f, "{} made something else", shown(label)),
-            Self::NewStep { label } => write!(f, "{} below it is new", shown(label)),
-            Self::NoStep { text } => write!(f, "`{}` is no longer below it", shown(text)),
+            Self::NewStep { label } => write!(f, "new below it: {}", shown(label)),
+            Self::NoStep { text } => write!(f, "no longer below it: {}", shown(text)),
             Self::Unknown => f.write_str("what is below it changed"),
         }
     }
