@@ -74,6 +74,8 @@ pub(super) enum Command {
     Check(Box<CheckArgs>),
     /// Show what goes into a build context, what stays out, and by which rule
     Context(ContextArgs),
+    /// Tell why the steps of the last build ran
+    Why(WhyArgs),
     /// List the images in the local store
     Images(ImagesArgs),
     /// Write an image of the local store to a file, or push it
@@ -323,6 +325,34 @@ pub(super) struct ContextArgs {
 #[derive(Debug, Args)]
 pub(super) struct ConfigArgs {
     /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Flags of `builder why`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  builder why                 what ran in the last build of this folder, and why
+  builder why 2/4             all that is known of a step: what differed, which files
+  builder why make --all      the same with everything that its key is made of
+  builder why '#7' ./app      of the last build of another folder")]
+pub(super) struct WhyArgs {
+    /// Step: its number (7 or #7), its place (2/4), its stage, or a part of its text [default: all that ran]
+    #[arg(value_name = "STEP")]
+    pub(super) step: Option<String>,
+    /// Folder that was built, which has to begin with `/` or `.` where no step is given [default: this one]
+    #[arg(value_name = "CONTEXT", value_hint = ValueHint::DirPath)]
+    pub(super) context: Option<PathBuf>,
+    /// Dockerfile that was built
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) file: Option<PathBuf>,
+    /// Stage that was built [default: whichever was last]
+    #[arg(long, value_name = "STAGE")]
+    pub(super) target: Option<String>,
+    /// Tell everything that the key of a step is made of
+    #[arg(long, requires = "step")]
+    pub(super) all: bool,
+    /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
 }

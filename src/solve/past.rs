@@ -21,12 +21,17 @@ const ALIKE: f64 = 0.5;
 /// Bytes of an instruction that are compared for that.
 const COMPARED: usize = 400;
 
+/// Longer instructions are named by their digest.
+const LONGEST_PLACE: usize = 200;
+
 /// What was built before.
 #[derive(Debug)]
 pub(super) struct Past {
     places: Places,
     /// Found when somebody asks.
     partners: OnceLock<Partners>,
+    /// What the steps are called wherever they are built.
+    names: OnceLock<Vec<String>>,
 }
 
 /// Which old stages and steps those of a plan correspond to.
@@ -51,7 +56,13 @@ impl Past {
         Self {
             places,
             partners: OnceLock::new(),
+            names: OnceLock::new(),
         }
+    }
+
+    /// What a step is called wherever it is built.
+    pub(super) fn portable_place(&self, plan: &Plan, id: StepId) -> &str {
+        &self.names.get_or_init(|| portable_places(plan))[id.0]
     }
 
     /// What was remembered.
@@ -369,24 +380,24 @@ fn likeness(a: &str, b: &str) -> f64 {
     strsim::sorensen_dice(&start(a), &start(b))
 }
 
-/// Names a step wherever it is built: by stage, platform and instruction, counted where a stage has it several times.
-pub(super) fn portable_place(plan: &Plan, id: StepId) -> String {
-    /// Longer instructions are named by their digest.
-    const LONGEST: usize = 200;
-    let step = plan.step(id);
-    let same = |other: &&Step| {
-        other.stage == step.stage && other.platform == step.platform && other.text() == step.text()
+/// Names the steps of a plan wherever they are built: by stage, platform and instruction, counted where a stage has one
+/// several times.
+fn portable_places(plan: &Plan) -> Vec<String> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let place = |step: &Step| {
+        let mut text = step.text().to_owned();
+        if text.len() > LONGEST_PLACE {
+            text = crate::oci::Digest::of(&text).to_string();
+        }
+        let name = format!("{} {} {text}", step.stage_name(), step.platform);
+        let count = counts.entry(name.clone()).or_default();
+        *count += 1;
+        match count {
+            1 => name,
+            more => format!("{name} ({more})"),
+        }
     };
-    let before = plan.steps[..id.0].iter().filter(same).count();
-    let mut text = step.text().to_owned();
-    if text.len() > LONGEST {
-        text = crate::oci::Digest::of(&text).to_string();
-    }
-    let again = match before {
-        0 => String::new(),
-        more => format!(" ({})", more + 1),
-    };
-    format!("{} {} {text}{again}", step.stage_name(), step.platform)
+    plan.steps.iter().map(place).collect()
 }
 
 #[cfg(test)]

@@ -69,6 +69,34 @@ pub struct BuiltStep {
     pub ingredients: Option<BTreeMap<String, String>>,
 }
 
+impl BuildRecord {
+    /// The steps that a text means: by number (`7`, `#7`), by place (`2/4`), by stage, else by a part of the label.
+    #[must_use]
+    pub fn matching(&self, text: &str) -> Vec<&BuiltStep> {
+        let steps = |is_meant: &dyn Fn(&BuiltStep) -> bool| -> Vec<&BuiltStep> {
+            self.steps.iter().filter(|step| is_meant(step)).collect()
+        };
+        let number = text.strip_prefix('#').unwrap_or(text).parse::<u32>().ok();
+        if number.is_some() {
+            return steps(&|step| step.number == number);
+        }
+        let lower = text.to_lowercase();
+        let by_place = steps(&|step| {
+            let place = step.label.split_once(']').map_or("", |(place, _)| place);
+            place.trim_start_matches('[').split_whitespace().next_back() == Some(text)
+        });
+        let by_stage = || steps(&|step| step.stage.to_lowercase() == lower);
+        let by_part = || steps(&|step| step.label.to_lowercase().contains(&lower));
+        match by_place {
+            found if !found.is_empty() => found,
+            _ => match by_stage() {
+                found if !found.is_empty() => found,
+                _ => by_part(),
+            },
+        }
+    }
+}
+
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -113,4 +141,62 @@ pub(super) fn kept_message(message: &str) -> String {
     let ends = message.char_indices().map(|(at, c)| at + c.len_utf8());
     let end = ends.take_while(|end| *end <= LONGEST_MESSAGE).last();
     message[..end.unwrap_or_default()].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_found_by_number_place_stage_and_text() {
+        let step = |number, stage: &str, label: &str| BuiltStep {
+            number: Some(number),
+            label: label.to_owned(),
+            stage: stage.to_owned(),
+            outcome: StepOutcome::Ran,
+            key: None,
+            millis: 0,
+            reason: None,
+            message: None,
+            ingredients: None,
+        };
+        let build = BuildRecord {
+            subject: Subject::default(),
+            ended: String::new(),
+            complete: true,
+            steps: vec![
+                step(3, "build", "[build  2/12] RUN make [x 3/12]"),
+                step(4, "build", "[build 12/12] RUN Make build 7"),
+                step(
+                    7,
+                    "stage-1",
+                    "[linux/amd64 stage-1 2/3] COPY --from=build / /",
+                ),
+            ],
+        };
+        for (text, expected) in [
+            ("3", vec![3]),
+            ("#7", vec![7]),
+            ("5", vec![]),
+            ("2/12", vec![3]),
+            ("2/3", vec![7]),
+            ("BUILD", vec![3, 4]),
+            ("stage-1", vec![7]),
+            ("make", vec![3, 4]),
+            ("--from", vec![7]),
+            ("nothing", vec![]),
+        ] {
+            let found = build.matching(text).into_iter();
+            let numbers: Vec<u32> = found.filter_map(|step| step.number).collect();
+            assert_eq!(numbers, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn messages_are_cut_between_characters() {
+        assert_eq!(kept_message("short"), "short");
+        let long = "é".repeat(LONGEST_MESSAGE);
+        assert_eq!(kept_message(&long).len(), LONGEST_MESSAGE);
+        assert_eq!(kept_message(&format!("x{long}")).len(), LONGEST_MESSAGE - 1);
+    }
 }

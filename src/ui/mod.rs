@@ -24,6 +24,7 @@ mod style;
 mod table;
 mod text;
 mod units;
+mod why;
 
 pub use console::{Console, ConsoleError, stderr_is_terminal, stdin, stdout, stdout_is_terminal};
 pub use context_view::ContextView;
@@ -39,6 +40,7 @@ pub use step_log::{FailedStep, StepLog};
 pub use table::{Align, Table};
 pub use text::excerpt;
 pub use units::{age, size};
+pub use why::{ToldStep, why_json, why_list, why_step};
 
 use crate::solve::{BuildEvent, EventSink};
 

@@ -11,6 +11,7 @@ pub(super) mod images;
 mod network;
 pub(super) mod save;
 pub(super) mod space;
+pub(super) mod why;
 
 use std::path::Path;
 use std::sync::Arc;

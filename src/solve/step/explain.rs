@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::super::cache_key::{self, Foreign};
 use super::super::error::StepError;
 use super::super::miss::MissReason;
-use super::super::past;
 use super::look_up::Missed;
 use super::{Inputs, Worker, digest};
 use crate::context::Listing;
@@ -101,7 +100,7 @@ pub(super) fn reason(
             Some(record) => record.ingredients,
             None => return MissReason::Forgotten,
         },
-        None => match elsewhere(worker, &past::portable_place(plan, id)) {
+        None => match elsewhere(worker, before.portable_place(plan, id)) {
             Some(ingredients) => ingredients,
             None if before.is_empty() => return MissReason::FirstBuild,
             None if before.is_for_others(step) => {

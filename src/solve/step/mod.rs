@@ -29,7 +29,7 @@ use super::environment::Environment;
 use super::error::{SolveError, StepError};
 use super::event::BuildEvent;
 use super::layers::Layers;
-use super::past::{self, Past};
+use super::past::Past;
 use super::state::{LayerHandle, State};
 use super::times::rfc3339;
 use crate::layer::{Layer, Privileges};
@@ -202,7 +202,7 @@ pub(super) fn execute(
         bytes: made.layer.toc.content_size(),
         created: worker.now(),
         millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        place: past::portable_place(worker.plan, id),
+        place: worker.past.portable_place(worker.plan, id).to_owned(),
         ingredients: ingredients.into_map(),
     };
     worker
