@@ -6,6 +6,7 @@ mod check;
 mod devices;
 mod error;
 mod fix;
+mod foresight;
 mod mend;
 mod mentions;
 mod output;
@@ -24,9 +25,12 @@ pub use check::{Checked, MissingBase, MissingBases, check, outline, targets};
 pub use devices::DeviceSettings;
 pub use error::{BuildError, Category, ResolveError};
 pub use fix::{Fixed, FixedFinding, Refusal, fix};
+pub use foresight::{ForeseenBase, Foresight, forecast};
 pub use mentions::{Mentions, mentions};
 pub use output::save;
-pub use request::{ContextSource, DockerfileSource, PlanRequest, Request, SourceRequest};
+pub use request::{
+    ContextSource, DockerfileSource, PlanRequest, Request, RequireCached, SourceRequest,
+};
 pub use resolve::{Found, ImageResolver, Resolver};
 pub use source::Reader;
 
@@ -203,6 +207,9 @@ pub fn build(
     }
     let devices = devices::resolve(&mut plan, &request.devices, vertices.sink)?;
     let mut environment = environment(request, tools, &plan, (bases, devices), &opened)?;
+    if let Some(required) = &request.require_cached {
+        foresight::require(required, &dockerfile, &plan, &environment)?;
+    }
     let (solution, image_id) = mend::until_whole(tools, &mut vertices, |vertices| {
         // A failure stops the steps beside it, and nothing else.
         environment.cancel = tools.cancel.child();

@@ -311,6 +311,20 @@ impl BaseRequest {
     }
 }
 
+impl RunMount {
+    /// The tree that it shows or is filled from.
+    #[must_use]
+    pub fn tree(&self) -> Option<&TreeSource> {
+        match self {
+            Self::Bind { from, .. }
+            | Self::Cache {
+                from: Some(from), ..
+            } => Some(from),
+            _ => None,
+        }
+    }
+}
+
 impl CopySource {
     /// The tree that something from elsewhere is in.
     #[must_use]

@@ -11,6 +11,7 @@ mod events_json;
 mod findings;
 mod findings_json;
 mod fixed;
+mod graph;
 mod image_id;
 mod lines;
 mod mode;
@@ -31,6 +32,7 @@ pub use context_view::ContextView;
 pub use findings::{check_text, short, summary};
 pub use findings_json::{check_json, sarif};
 pub use fixed::{diff, fixed};
+pub use graph::{GraphFormat, graph};
 pub use mode::{Mode, ModeError};
 pub use outline::{
     methods_json, methods_text, outline_json, outline_text, targets_json, targets_text,

@@ -9,6 +9,7 @@ pub(super) mod context;
 pub(super) mod fsck;
 pub(super) mod images;
 mod network;
+pub(super) mod plan;
 pub(super) mod save;
 pub(super) mod space;
 pub(super) mod why;

@@ -78,6 +78,14 @@ impl Missed {
     }
 }
 
+/// Looks for the result of a step by what it stands on alone.
+pub(super) fn by_inputs(worker: &Worker<'_>, step: &Step, inputs: &Inputs) -> Option<Hit> {
+    let quick = quick_key(step, inputs, worker.environment.epoch);
+    quick
+        .filter(|_| !step.no_cache)
+        .and_then(|quick| by_quick_key(worker, quick))
+}
+
 fn by_quick_key(worker: &Worker<'_>, quick: Digest) -> Option<Hit> {
     let imported = || worker.environment.imported?.alias(quick);
     let key = worker.environment.store.alias(quick).or_else(imported)?;

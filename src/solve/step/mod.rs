@@ -29,6 +29,7 @@ use super::environment::Environment;
 use super::error::{SolveError, StepError};
 use super::event::BuildEvent;
 use super::layers::Layers;
+use super::miss::MissReason;
 use super::past::Past;
 use super::state::{LayerHandle, State};
 use super::times::rfc3339;
@@ -78,6 +79,10 @@ impl<'a> Worker<'a> {
             past: Past::new(places),
             cost: AtomicU64::default(),
         }
+    }
+
+    pub(super) fn step(&self, id: StepId) -> &'a Step {
+        self.plan.step(id)
     }
 
     /// What was built the last time.
@@ -233,6 +238,39 @@ pub(super) fn execute(
     Ok(result)
 }
 
+/// What the cache says of a step.
+pub(super) enum Foreseen {
+    /// It has the result.
+    Cached(StepResult),
+    /// It has not.
+    Runs(MissReason),
+    /// It takes files of layers that are not here yet, and that would have to be fetched to know.
+    Elsewhere,
+}
+
+/// Looks for the result of a step, and runs nothing. `states` are its inputs, in the order of [`Step::inputs`].
+pub(super) fn foresee(
+    worker: &Worker<'_>,
+    id: StepId,
+    states: Vec<State>,
+) -> Result<Foreseen, StepError> {
+    let step = worker.plan.step(id);
+    let inputs = Inputs::new(step, states);
+    if let Some(hit) = look_up::by_inputs(worker, step, &inputs) {
+        return Ok(Foreseen::Cached(found(&inputs.below, hit)));
+    }
+    if !inputs.are_here(worker, step) {
+        return Ok(Foreseen::Elsewhere);
+    }
+    Ok(match look_up(worker, id, &inputs)? {
+        Looked::Hit(hit) => Foreseen::Cached(found(&inputs.below, *hit)),
+        Looked::Miss(missed) => {
+            let listings = explain::listings(worker, id, &inputs)?;
+            Foreseen::Runs(explain::reason(worker, id, &inputs, &missed, &listings))
+        }
+    })
+}
+
 /// The states a step reads.
 pub(super) struct Inputs {
     /// What it stands on.
@@ -252,6 +290,18 @@ impl Inputs {
             below,
             by_reference,
         }
+    }
+
+    /// Whether all that the step takes files from is in the store.
+    fn are_here(&self, worker: &Worker<'_>, step: &Step) -> bool {
+        let store = worker.environment.store;
+        let is_here = |state: State| state.layers().iter().all(|l| store.has_layer(l.diff_id));
+        cache_key::foreign_sources(step)
+            .iter()
+            .all(|(source, _)| match source {
+                TreeSource::State(reference) => is_here(self.state(*reference)),
+                TreeSource::Context | TreeSource::NamedContext(_) => true,
+            })
     }
 
     /// A state that the step takes files from.
