@@ -124,11 +124,16 @@ impl Known {
 /// The fate of a step, and what it leaves.
 fn one(worker: &Worker<'_>, id: StepId, known: &Known) -> Result<(Fate, Left), StepError> {
     let step = worker.step(id);
-    let runs = |reason| (Fate::Runs { reason }, Err(vec![id]));
+    let inputs: Vec<Left> = step.inputs().into_iter().map(|s| known.state(s)).collect();
+    let below = inputs[0].clone();
+    let runs = |reason| {
+        let mut unknown = below.clone().err().unwrap_or_default();
+        unknown.push(id);
+        (Fate::Runs { reason }, Err(unknown))
+    };
     if step.no_cache {
         return Ok(runs(MissReason::NoCache));
     }
-    let inputs: Vec<Left> = step.inputs().into_iter().map(|s| known.state(s)).collect();
     // What is below a step that stands on nothing says nothing about its key.
     let needed = &inputs[usize::from(!cache_key::depends_on_input(step))..];
     let unknown = needed.iter().filter_map(|left| left.as_ref().err());
@@ -138,7 +143,6 @@ fn one(worker: &Worker<'_>, id: StepId, known: &Known) -> Result<(Fate, Left), S
         let left = Err(after.clone());
         return Ok((Fate::MayRun { after }, left));
     }
-    let below = inputs[0].clone();
     let states = inputs.into_iter();
     let states = states.map(|left| left.unwrap_or_else(|_| State::scratch()));
     Ok(match step::foresee(worker, id, states.collect())? {

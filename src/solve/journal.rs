@@ -69,14 +69,16 @@ impl Journal {
         past: &Past,
         results: &[Option<StepResult>],
     ) {
-        let dockerfile = environment.subject.digest();
+        let subject = &environment.subject;
         let places = past.after(plan, &environment.bases, results);
         if places != *past.places() {
-            let _written = environment.store.put_places(dockerfile, &places);
+            let _written = environment
+                .store
+                .put_places(subject.of_dockerfile(), &places);
         }
         let steps = plan.steps.iter().zip(self.entries).zip(results);
         let record = BuildRecord {
-            subject: environment.subject.clone(),
+            subject: subject.clone(),
             ended: rfc3339((environment.clock)()),
             complete: results.iter().all(Option::is_some),
             steps: steps
@@ -87,7 +89,7 @@ impl Journal {
                 })
                 .collect(),
         };
-        let _written = environment.store.put_build(dockerfile, &record);
+        let _written = environment.store.put_build(subject.of_target(), &record);
     }
 }
 

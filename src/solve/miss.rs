@@ -23,7 +23,7 @@ const KEPT: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum MissReason {
-    /// This target of this Dockerfile was never built.
+    /// This Dockerfile was never built.
     FirstBuild,
     /// It was, but without this instruction.
     NewInstruction,
@@ -238,7 +238,7 @@ impl fmt::Display for MissReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FirstBuild => f.write_str("first build"),
-            Self::NewInstruction => f.write_str("this instruction is new"),
+            Self::NewInstruction => f.write_str("first build of this instruction"),
             Self::OtherPlatform { platform } => write!(f, "never built for {platform}"),
             Self::NoCache => f.write_str("--no-cache"),
             Self::Evicted { seconds } => write!(f, "evicted {} ago", span(*seconds)),

@@ -21,6 +21,8 @@ const ALIKE: f64 = 0.5;
 /// Bytes of an instruction that are compared for that.
 const COMPARED: usize = 400;
 
+/// Stages that are kept besides those of the last build.
+const MOST_OTHERS: usize = 100;
 /// Longer instructions are named by their digest.
 const LONGEST_PLACE: usize = 200;
 
@@ -151,28 +153,28 @@ impl Past {
         bases: &[Arc<BaseImage>],
         results: &[Option<StepResult>],
     ) -> Places {
-        let new = stages_of(plan);
-        let platforms: BTreeSet<String> = new.iter().map(|stage| stage.platform.clone()).collect();
-        let mut stages: Vec<PlacedStage> = new
-            .into_iter()
-            .map(|stage| PlacedStage {
-                name: stage.name.to_owned(),
-                base: base_of(plan, &stage, bases),
-                steps: stage
-                    .steps
-                    .iter()
-                    .filter_map(|id| self.placed(plan, *id, results))
-                    .collect(),
-                platform: stage.platform,
-            })
-            .collect();
-        let others = self.places.stages.iter();
-        stages.extend(
-            others
-                .filter(|stage| !platforms.contains(&stage.platform))
-                .cloned(),
-        );
-        stages.sort_by(|a, b| a.platform.cmp(&b.platform));
+        let stages = stages_of(plan).into_iter().map(|stage| PlacedStage {
+            name: stage.name.to_owned(),
+            base: base_of(plan, &stage, bases),
+            steps: stage
+                .steps
+                .iter()
+                .filter_map(|id| self.placed(plan, *id, results))
+                .collect(),
+            platform: stage.platform,
+        });
+        let mut stages: Vec<PlacedStage> = stages.collect();
+        if self.places.stages.starts_with(&stages) {
+            return self.places.clone();
+        }
+        let partners = self.partners(plan);
+        let again: BTreeSet<usize> = partners.stages.values().copied().collect();
+        // Of other targets and platforms, and those that are gone from the file, which come to their end some day.
+        let others = self.places.stages.iter().enumerate();
+        let others = others.filter(|(at, _)| !again.contains(at));
+        let most = stages.len() + MOST_OTHERS;
+        stages.extend(others.map(|(_, stage)| stage.clone()));
+        stages.truncate(most);
         Places { stages }
     }
 

@@ -36,9 +36,15 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// Names the Dockerfile in the store.
+    #[must_use]
+    pub fn of_dockerfile(&self) -> Digest {
+        Digest::of(&self.dockerfile)
+    }
+
     /// Names Dockerfile and target in the store.
     #[must_use]
-    pub fn digest(&self) -> Digest {
+    pub fn of_target(&self) -> Digest {
         Digest::of(format!("{}\n{}", self.dockerfile, self.target))
     }
 }

@@ -66,7 +66,9 @@ impl<'a> Worker<'a> {
         environment: &'a Environment<'a>,
         layers: &'a Layers<'a>,
     ) -> Self {
-        let places = environment.store.places(environment.subject.digest());
+        let places = environment
+            .store
+            .places(environment.subject.of_dockerfile());
         Self {
             plan,
             environment,

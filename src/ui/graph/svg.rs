@@ -7,13 +7,15 @@ use super::{Graph, Kind, Node, cut};
 
 const BOX: (usize, usize) = (300, 66);
 const GAP: (usize, usize) = (36, 44);
-const MARGIN: usize = 24;
+const MARGIN: usize = 36;
 /// Room for the legend above the boxes.
 const HEAD: usize = 74;
 /// Characters that fit into a box.
 const WIDTH: usize = 42;
 /// How much an edge that carries only files keeps to the side.
 const ASIDE: usize = 60;
+/// Edges that can run beside each other in a gap.
+const LANES: usize = 6;
 
 pub(super) fn svg(graph: &Graph) -> String {
     let layout = layout(graph);
@@ -31,9 +33,9 @@ pub(super) fn svg(graph: &Graph) -> String {
         r##"<rect class="paper" width="{width}" height="{height}" fill="#ffffff"/>"##
     );
     legend(&mut out, graph);
-    for edge in &graph.edges {
-        let (from, to) = (layout.nodes[edge.from], layout.nodes[edge.to]);
-        draw_edge(&mut out, from, to, edge.files);
+    for (number, edge) in graph.edges.iter().enumerate() {
+        let cells = (layout.nodes[edge.from], layout.nodes[edge.to]);
+        draw_edge(&mut out, number, cells, edge.files);
     }
     let nodes = graph.nodes.iter().zip(&layout.nodes);
     for (node, cell) in nodes.chain(graph.unneeded.iter().zip(&layout.unneeded)) {
@@ -102,24 +104,37 @@ fn corner(cell: Cell) -> (usize, usize) {
     )
 }
 
-fn draw_edge(out: &mut String, from: Cell, to: Cell, files: bool) {
+/// An edge keeps to the gaps between rows and columns, so that it crosses no box. Edges that take the same way run beside
+/// each other, up to a few.
+fn draw_edge(out: &mut String, number: usize, (from, to): (Cell, Cell), files: bool) {
     let ((from_x, from_y), (to_x, to_y)) = (corner(from), corner(to));
-    let (from_y, half) = (from_y + BOX.1, BOX.0 / 2);
+    let (half, from_y) = (BOX.0 / 2, from_y + BOX.1);
+    let lane = 4 * (number % LANES);
     // An edge comes in at the side that it comes from.
-    let aside = |x: usize| match (files, from.column.cmp(&to.column)) {
-        (true, std::cmp::Ordering::Less) => x + half - ASIDE,
-        (true, _) => x + half + ASIDE,
-        (false, _) => x + half,
+    let comes_from_left = from.column < to.column;
+    let start = from_x + half;
+    let end = match (files, comes_from_left) {
+        (true, true) => to_x + half - ASIDE - lane,
+        (true, false) => to_x + half + ASIDE + lane,
+        (false, _) => to_x + half,
     };
-    let (start, end) = (from_x + half, aside(to_x));
-    let bend = GAP.1 * 3 / 4;
+    let gutter = match comes_from_left {
+        true => to_x - GAP.0 + 6 + lane,
+        false => to_x + BOX.0 + 6 + lane,
+    };
+    let (out_of, into) = (from_y + 8 + lane, to_y - 12 - lane);
+    let last = to_y - 1;
+    let is_straight = !files && from.column == to.column && from.row + 1 == to.row;
+    let way = match is_straight {
+        true => format!("M{start},{from_y} L{start},{last}"),
+        false => format!(
+            "M{start},{from_y} L{start},{out_of} L{gutter},{out_of} L{gutter},{into} L{end},{into} L{end},{last}"
+        ),
+    };
     let dash = if files { DASHED } else { "" };
     _ = writeln!(
         out,
-        r##"<path d="M{start},{from_y} C{start},{} {end},{} {end},{}" fill="none" stroke="#666"{dash} marker-end="url(#arrow)"/>"##,
-        from_y + bend,
-        to_y.saturating_sub(bend),
-        to_y.saturating_sub(1),
+        r##"<path class="edge" d="{way}" fill="none" stroke="#666" stroke-linejoin="round"{dash} marker-end="url(#arrow)"/>"##
     );
 }
 

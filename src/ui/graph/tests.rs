@@ -173,6 +173,27 @@ fn boxes(svg: &str, class: &str) -> Vec<[i64; 4]> {
         .collect()
 }
 
+/// The straight pieces of the edges of a picture.
+fn edge_segments(svg: &str) -> Vec<[i64; 4]> {
+    let document = roxmltree::Document::parse(svg).expect("well-formed XML");
+    let paths = document
+        .descendants()
+        .filter(|node| node.attribute("class") == Some("edge"));
+    let mut segments = Vec::new();
+    for path in paths {
+        let way = path.attribute("d").expect("a way").replace(['M', 'L'], "");
+        let points: Vec<(i64, i64)> = way
+            .split(' ')
+            .map(|point| {
+                let (x, y) = point.split_once(',').expect("a point");
+                (x.parse().expect("a number"), y.parse().expect("a number"))
+            })
+            .collect();
+        segments.extend(points.windows(2).map(|p| [p[0].0, p[0].1, p[1].0, p[1].1]));
+    }
+    segments
+}
+
 fn assert_readable(foresight: &Foresight) {
     let svg = graph(foresight, GraphFormat::Svg);
     let nodes = boxes(&svg, "node");
@@ -195,6 +216,16 @@ fn assert_readable(foresight: &Foresight) {
         for b in &all[..index] {
             let apart = a[2] < b[0] || b[2] < a[0] || a[3] < b[1] || b[3] < a[1];
             assert!(apart, "{a:?} meets {b:?}\n{svg}");
+        }
+    }
+    let nodes = boxes(&svg, "node");
+    let segments = edge_segments(&svg);
+    assert!(segments.len() >= foresight.plan.images.len().min(foresight.plan.steps.len()));
+    for [x1, y1, x2, y2] in segments {
+        for node in &nodes {
+            let beside = x1.max(x2) <= node[0] || x1.min(x2) >= node[2];
+            let above_or_below = y1.max(y2) <= node[1] || y1.min(y2) >= node[3];
+            assert!(beside || above_or_below, "an edge crosses {node:?}\n{svg}");
         }
     }
     let graph = Graph::new(foresight);
