@@ -9,7 +9,7 @@ const BOX: (usize, usize) = (300, 66);
 const GAP: (usize, usize) = (36, 44);
 const MARGIN: usize = 36;
 /// Room for the legend above the boxes.
-const HEAD: usize = 74;
+const HEAD: usize = 88;
 /// Characters that fit into a box.
 const WIDTH: usize = 42;
 /// How much an edge that carries only files keeps to the side.
