@@ -122,6 +122,12 @@ pub enum BuildError {
     /// A step failed.
     #[error("failed to solve: {0}")]
     Solve(#[from] SolveError),
+    /// What had to be in the cache is not; each step with the reason.
+    #[error("{} not in the cache, and nothing was run:\n{}", steps_are(.0.len()), .0.join("\n"))]
+    NotCached(Vec<String>),
+    /// A stage that is not part of what is built.
+    #[error("there is no stage `{0}` in what is built")]
+    NoSuchStage(String),
     /// The user wanted to stop.
     #[error("interrupted")]
     Interrupted,
@@ -137,6 +143,13 @@ pub enum BuildError {
     /// No image of that name in the local store.
     #[error("no image `{0}` in the local store")]
     NoImage(String),
+}
+
+fn steps_are(count: usize) -> String {
+    match count {
+        1 => "1 step is".to_owned(),
+        count => format!("{count} steps are"),
+    }
 }
 
 fn first(diagnostics: &[Diagnostic]) -> String {
@@ -228,6 +241,7 @@ impl BuildError {
             | Self::Dockerfile(_)
             | Self::Check(_)
             | Self::Solve(_)
+            | Self::NotCached(_)
             | Self::Ignore(_) => Category::Build,
             Self::Context(
                 ContextError::RootNotFound { .. } | ContextError::RootNotDirectory { .. },
@@ -237,6 +251,7 @@ impl BuildError {
             )
             | Self::AmbiguousDockerfile
             | Self::NotAFile
+            | Self::NoSuchStage(_)
             | Self::CheckOptions(_)
             | Self::NoImage(_) => Category::Usage,
             Self::Base { source, .. } | Self::ContextSource { source, .. } => source.category(),
@@ -325,6 +340,10 @@ impl BuildError {
             }
             Self::ContextFile(LayerError::Store(error)) => store_hints(error, &disk),
             Self::Export(ExportError::Disk(error)) | Self::Disk(error) => disk(error),
+            Self::NotCached(_) => vec!["build once without `--require-cached`".to_owned()],
+            Self::NoSuchStage(_) => {
+                vec!["`--call=targets` lists the stages of a Dockerfile".to_owned()]
+            }
             Self::DockerfileChanged => vec!["mend it once more".to_owned()],
             Self::Check(_) => vec![
                 "fix what the warnings say, or take rules out with `# check=skip=RULE`".to_owned(),

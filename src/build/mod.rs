@@ -6,6 +6,7 @@ mod check;
 mod devices;
 mod error;
 mod fix;
+mod foresight;
 mod mend;
 mod mentions;
 mod output;
@@ -24,9 +25,12 @@ pub use check::{Checked, MissingBase, MissingBases, check, outline, targets};
 pub use devices::DeviceSettings;
 pub use error::{BuildError, Category, ResolveError};
 pub use fix::{Fixed, FixedFinding, Refusal, fix};
+pub use foresight::{ForeseenBase, Foresight, forecast};
 pub use mentions::{Mentions, mentions};
 pub use output::save;
-pub use request::{ContextSource, DockerfileSource, PlanRequest, Request, SourceRequest};
+pub use request::{
+    ContextSource, DockerfileSource, PlanRequest, Request, RequireCached, SourceRequest,
+};
 pub use resolve::{Found, ImageResolver, Resolver};
 pub use source::Reader;
 
@@ -88,6 +92,8 @@ pub struct Report {
     pub image_id: Digest,
     /// Steps in all, and those that the cache had.
     pub steps: (usize, usize),
+    /// What the cache saved and cost.
+    pub account: solve::Account,
     /// What the author should know.
     pub warnings: Vec<Diagnostic>,
 }
@@ -201,6 +207,9 @@ pub fn build(
     }
     let devices = devices::resolve(&mut plan, &request.devices, vertices.sink)?;
     let mut environment = environment(request, tools, &plan, (bases, devices), &opened)?;
+    if let Some(required) = &request.require_cached {
+        foresight::require(required, &dockerfile, &plan, &environment)?;
+    }
     let (solution, image_id) = mend::until_whole(tools, &mut vertices, |vertices| {
         // A failure stops the steps beside it, and nothing else.
         environment.cancel = tools.cancel.child();
@@ -216,9 +225,12 @@ pub fn build(
         .filter(|i| solution.step(plan::StepId(*i)).cached)
         .count();
     let steps = (plan.steps.len(), cached);
+    let account = solution.account();
+    account.event().map(|event| vertices.sink.emit(event));
     Ok(Report {
         image_id,
         steps,
+        account,
         warnings: sources.warnings.clone(),
     })
 }
@@ -373,9 +385,19 @@ fn environment<'a>(
             Privileges::OneId
         },
         jobs: request.jobs,
-        place: format!("{}\n{target}", opened.place),
+        subject: solve::Subject {
+            dockerfile: opened.place.clone(),
+            target,
+            folder: opened.folder.as_deref().and_then(real_path),
+        },
         cancel: tools.cancel.clone(),
     })
+}
+
+/// A folder by its real path.
+fn real_path(folder: &Path) -> Option<String> {
+    let path = fsio::canonicalize(folder).ok()?;
+    Some(path.display().to_string())
 }
 
 /// Which contexts a plan reads: nothing else is opened.

@@ -38,12 +38,23 @@ pub struct Request {
     pub tag_age: Duration,
     /// Bytes that the store may take, if there is a limit.
     pub cache_max: Option<u64>,
+    /// What has to be in the cache, or nothing is built.
+    pub require_cached: Option<RequireCached>,
     /// File for the image ID.
     pub image_id_file: Option<PathBuf>,
     /// Steps that may run at the same time.
     pub jobs: usize,
     /// Says what time it is.
     pub clock: fn() -> SystemTime,
+}
+
+/// What has to be in the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequireCached {
+    /// Every step.
+    All,
+    /// The steps of a stage and of what it needs.
+    Stage(String),
 }
 
 /// What to build.

@@ -74,6 +74,10 @@ pub(super) enum Command {
     Check(Box<CheckArgs>),
     /// Show what goes into a build context, what stays out, and by which rule
     Context(ContextArgs),
+    /// Show what a build would do, and run nothing: the graph, what is cached, what runs and why
+    Plan(Box<PlanArgs>),
+    /// Tell why the steps of the last build ran
+    Why(WhyArgs),
     /// List the images in the local store
     Images(ImagesArgs),
     /// Write an image of the local store to a file, or push it
@@ -187,6 +191,10 @@ pub(super) struct BuildArgs {
     /// Ask registries again, even if the image is in the local store or was asked for a moment ago
     #[arg(long)]
     pub(super) pull: bool,
+
+    /// Fail, before anything runs, unless every step is in the cache, or every step of a stage and of what it needs
+    #[arg(long, value_name = "STAGE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(super) require_cached: Option<String>,
 
     /// Write the image ID, or the digest of the index over several platforms, to a file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -323,6 +331,110 @@ pub(super) struct ContextArgs {
 #[derive(Debug, Args)]
 pub(super) struct ConfigArgs {
     /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Flags of `builder plan`: those of a build that shape the graph and the keys of its steps.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  builder plan .                           which steps are cached, which would run and why
+  builder plan --format svg -o plan.svg .  a picture of the graph
+  builder plan --format dot . | dot -Tpng  the same, drawn by Graphviz
+
+Nothing is run and no image is made. Bases are resolved, and contexts are looked at as by a build.")]
+pub(super) struct PlanArgs {
+    /// Build context, as for `builder build`
+    #[arg(value_name = "CONTEXT", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(super) context: PathBuf,
+
+    #[command(flatten)]
+    pub(super) input: InputArgs,
+
+    /// How the graph is shown
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json", "dot", "mermaid", "svg"])]
+    pub(super) format: String,
+
+    /// File for the graph [default: standard output]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) output: Option<PathBuf>,
+
+    /// As for `builder build`: these steps would run
+    #[arg(long)]
+    pub(super) no_cache: bool,
+
+    /// As for `builder build`: the steps of these stages would run
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub(super) no_cache_filter: Vec<String>,
+
+    /// Ask registries again even if the image is in the local store
+    #[arg(long)]
+    pub(super) pull: bool,
+
+    /// A secret, for the login to what is fetched: id=ID[,src=FILE|env=VAR]
+    #[arg(long, value_name = "SPEC")]
+    pub(super) secret: Vec<String>,
+
+    /// SSH agent or keys, for what is fetched
+    #[arg(long, value_name = "SPEC")]
+    pub(super) ssh: Vec<String>,
+
+    /// Network of RUN steps that do not say
+    #[arg(long, value_name = "MODE", default_value = "default", value_parser = ["default", "host", "none"])]
+    pub(super) network: String,
+
+    /// Permit what a Dockerfile may ask for, as for `builder build`
+    #[arg(long, value_name = "ENTITLEMENT")]
+    pub(super) allow: Vec<String>,
+
+    /// Folder with CDI specs, as for `builder build`
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(super) cdi_spec_dir: Vec<PathBuf>,
+}
+
+impl PlanArgs {
+    /// The build that is foreseen.
+    pub(super) fn as_build(&self) -> BuildArgs {
+        BuildArgs {
+            context: self.context.clone(),
+            input: self.input.clone(),
+            no_cache: self.no_cache,
+            no_cache_filter: self.no_cache_filter.clone(),
+            pull: self.pull,
+            secret: self.secret.clone(),
+            ssh: self.ssh.clone(),
+            network: self.network.clone(),
+            allow: self.allow.clone(),
+            cdi_spec_dir: self.cdi_spec_dir.clone(),
+            ..BuildArgs::default()
+        }
+    }
+}
+
+/// Flags of `builder why`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  builder why                 what ran in the last build of this folder, and why
+  builder why 2/4             all that is known of a step: what differed, which files
+  builder why make --all      the same with everything that its key is made of
+  builder why '#7' ./app      of the last build of another folder")]
+pub(super) struct WhyArgs {
+    /// Step: its number (7 or #7), its place (2/4), its stage, or a part of its text [default: all that ran]
+    #[arg(value_name = "STEP")]
+    pub(super) step: Option<String>,
+    /// Folder that was built, which has to begin with `/` or `.` where no step is given [default: this one]
+    #[arg(value_name = "CONTEXT", value_hint = ValueHint::DirPath)]
+    pub(super) context: Option<PathBuf>,
+    /// Dockerfile that was built
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) file: Option<PathBuf>,
+    /// Stage that was built [default: whichever was last]
+    #[arg(long, value_name = "STAGE")]
+    pub(super) target: Option<String>,
+    /// Tell everything that the key of a step is made of
+    #[arg(long, requires = "step")]
+    pub(super) all: bool,
+    /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
 }

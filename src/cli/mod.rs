@@ -58,6 +58,8 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
             commands::space::prune(&args, &preferences()?.root.value, environment)
         }
         Command::Fsck(args) => commands::fsck::run(&args, &preferences()?.root.value, environment),
+        Command::Plan(args) => commands::plan::run(&args, &preferences()?, environment),
+        Command::Why(args) => commands::why::run(args, &preferences()?.root.value, environment),
         Command::Completions { shell } => commands::completions::run(shell, environment),
         Command::Images(args) => {
             commands::images::list(&args, &preferences()?.root.value, environment)

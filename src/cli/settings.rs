@@ -11,7 +11,9 @@ use super::failure::Failure;
 use super::preferences::Preferences;
 use super::{permissions, values};
 use crate::agent::{AgentSource, Agents};
-use crate::build::{ContextSource, DockerfileSource, PlanRequest, Request, SourceRequest};
+use crate::build::{
+    ContextSource, DockerfileSource, PlanRequest, Request, RequireCached, SourceRequest,
+};
 use crate::export::{Destination, OutputKind, OutputSpec};
 use crate::oci::{Platform, Reference};
 use crate::plan::{NetworkMode, NoCache};
@@ -233,6 +235,13 @@ pub(super) fn build(
         pull: args.pull,
         tag_age: preferences.tag_age.value,
         cache_max: preferences.cache_max.value,
+        require_cached: args
+            .require_cached
+            .as_ref()
+            .map(|stage| match stage.as_str() {
+                "" => RequireCached::All,
+                stage => RequireCached::Stage(stage.to_owned()),
+            }),
         image_id_file: args.iidfile.clone(),
         jobs: preferences.jobs.value.get(),
         clock: clock(),

@@ -1,11 +1,13 @@
 //! A compact list of what went into a tree digest, to say later which files changed.
 //!
-//! For explanations only: it keeps eight bytes of each digest, and none at all of trees with very many entries.
+//! For explanations only: it keeps eight bytes of each digest, and none at all of trees with very many entries. A directory
+//! is in it with a `/` at the end of its path.
 
-use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use crate::oci::Digest;
 
@@ -27,37 +29,43 @@ pub struct Listing {
 
 /// Collects a listing.
 #[derive(Debug, Default)]
-pub(super) struct ListingBuilder {
+pub struct ListingBuilder {
     entries: Vec<(Vec<u8>, [u8; PRINT])>,
     overflowed: bool,
 }
 
 /// What became of a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Change {
+    /// It is there in both, and differs.
+    Changed,
     /// It is new.
     Added,
     /// It is gone.
     Removed,
-    /// It is there in both, and differs.
-    Changed,
 }
 
 /// How two listings differ.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
-    /// Number of new paths.
-    pub added: u64,
-    /// Number of paths that are gone.
-    pub removed: u64,
-    /// Number of paths that differ.
+    /// Number of files in the newer one, directories not counted.
+    pub total: u64,
+    /// Number of files that differ.
     pub changed: u64,
-    /// The first few, sorted by path.
-    pub first: Vec<(Change, PathBuf)>,
+    /// Number of new files.
+    pub added: u64,
+    /// Number of files that are gone.
+    pub removed: u64,
+    /// Number of directories that are new, gone or differ.
+    pub directories: u64,
+    /// The first few of each kind, sorted by path.
+    pub first: Vec<(Change, String)>,
 }
 
 impl ListingBuilder {
-    pub(super) fn add(&mut self, path: &Path, digest: &Digest) {
+    /// Adds an entry, in any order.
+    pub fn add(&mut self, path: &Path, is_directory: bool, digest: &Digest) {
         if self.entries.len() >= MOST_ENTRIES {
             self.overflowed = true;
             self.entries = Vec::new();
@@ -65,15 +73,18 @@ impl ListingBuilder {
         if !self.overflowed {
             let mut print = [0; PRINT];
             print.copy_from_slice(&digest.as_bytes()[..PRINT]);
-            self.entries
-                .push((path.as_os_str().as_bytes().to_vec(), print));
+            let mut path = path.as_os_str().as_bytes().to_vec();
+            path.extend(is_directory.then_some(b'/'));
+            self.entries.push((path, print));
         }
     }
 
-    pub(super) fn finish(mut self) -> Listing {
+    /// The listing of all that was added.
+    #[must_use]
+    pub fn finish(mut self) -> Listing {
         // A path that was selected twice is the same both times.
         self.entries.sort_unstable();
-        self.entries.dedup();
+        self.entries.dedup_by(|a, b| a.0 == b.0);
         let mut records = Vec::new();
         let mut before: &[u8] = b"";
         for (path, print) in &self.entries {
@@ -123,34 +134,38 @@ impl Listing {
         })
     }
 
-    /// How `new` differs from this older one, naming the first `limit` paths; `None` where one of them says nothing.
+    /// How `new` differs from this older one, naming the first `limit` paths of each kind of change; `None` where one of
+    /// them says nothing.
     #[must_use]
     pub fn changes_to(&self, new: &Self, limit: usize) -> Option<Changes> {
         if !(self.complete && new.complete) {
             return None;
         }
-        let mut changes = Changes::default();
+        let mut noting = Noting::new(limit);
         let (mut old, mut new) = (Records::new(&self.records), Records::new(&new.records));
         let (mut left, mut right) = (old.advance(), new.advance());
         loop {
             let order = match (left, right) {
-                (None, None) => return Some(changes),
+                (None, None) => return Some(noting.finish()),
                 (Some(_), None) => std::cmp::Ordering::Less,
                 (None, Some(_)) => std::cmp::Ordering::Greater,
                 (Some(_), Some(_)) => old.path.cmp(&new.path),
             };
+            if order.is_ge() {
+                noting.count(&new.path);
+            }
             match order {
                 std::cmp::Ordering::Less => {
-                    changes.note(Change::Removed, &old.path, limit);
+                    noting.note(Change::Removed, &old.path);
                     left = old.advance();
                 }
                 std::cmp::Ordering::Greater => {
-                    changes.note(Change::Added, &new.path, limit);
+                    noting.note(Change::Added, &new.path);
                     right = new.advance();
                 }
                 std::cmp::Ordering::Equal => {
                     if left != right {
-                        changes.note(Change::Changed, &new.path, limit);
+                        noting.note(Change::Changed, &new.path);
                     }
                     left = old.advance();
                     right = new.advance();
@@ -170,45 +185,121 @@ impl Listing {
     }
 }
 
-impl Changes {
-    /// Number of all differences.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.added + self.removed + self.changed
+/// Collects changes, a few of each kind by name.
+struct Noting {
+    limit: usize,
+    changes: Changes,
+    named: [Vec<String>; 3],
+}
+
+impl Noting {
+    fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            changes: Changes::default(),
+            named: [const { Vec::new() }; 3],
+        }
     }
 
-    fn note(&mut self, change: Change, path: &[u8], limit: usize) {
-        match change {
-            Change::Added => self.added += 1,
-            Change::Removed => self.removed += 1,
-            Change::Changed => self.changed += 1,
+    /// Counts a path of the newer listing.
+    fn count(&mut self, path: &[u8]) {
+        self.changes.total += u64::from(!path.ends_with(b"/"));
+    }
+
+    fn note(&mut self, change: Change, path: &[u8]) {
+        let changes = &mut self.changes;
+        let count = match change {
+            _ if path.ends_with(b"/") => &mut changes.directories,
+            Change::Changed => &mut changes.changed,
+            Change::Added => &mut changes.added,
+            Change::Removed => &mut changes.removed,
+        };
+        *count += 1;
+        let named = &mut self.named[change as usize];
+        if named.len() < self.limit {
+            named.push(String::from_utf8_lossy(path).into_owned());
         }
-        if self.first.len() < limit {
-            self.first
-                .push((change, PathBuf::from(OsStr::from_bytes(path))));
+    }
+
+    fn finish(self) -> Changes {
+        let kinds = [Change::Changed, Change::Added, Change::Removed];
+        let named = kinds.into_iter().zip(self.named);
+        let first = named.flat_map(|(kind, paths)| paths.into_iter().map(move |path| (kind, path)));
+        Changes {
+            first: first.collect(),
+            ..self.changes
         }
     }
 }
 
+/// Paths that a line names of a kind of change, if there is one kind; if there are several.
+const NAMED: (usize, usize) = (3, 2);
+
+impl Changes {
+    /// Number of files that are new, gone or differ.
+    #[must_use]
+    pub fn files(&self) -> u64 {
+        self.added + self.removed + self.changed
+    }
+
+    /// The first of the paths to which something happened, as a list; with directories only where nothing else changed.
+    fn names(&self, change: Change, most: usize) -> Vec<&str> {
+        let directories = self.files() == 0;
+        let paths = self
+            .first
+            .iter()
+            .filter(|(kind, path)| *kind == change && path.ends_with('/') == directories);
+        paths.take(most).map(|(_, path)| path.as_str()).collect()
+    }
+}
+
 impl fmt::Display for Changes {
-    /// One line: "`src/app.py` changed, `b` added and 3 more".
+    /// One line: `3 of 1204 files changed: src/a.py, src/b.py, ...`, `1 file added: b; 1 removed: c`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, (change, path)) in self.first.iter().enumerate() {
-            let comma = if position == 0 { "" } else { ", " };
-            let word = match change {
-                Change::Added => "added",
-                Change::Removed => "removed",
-                Change::Changed => "changed",
+        if self.files() == 0 {
+            let kinds = [Change::Changed, Change::Added, Change::Removed];
+            let name = kinds.iter().find_map(|kind| self.names(*kind, 1).pop());
+            return match (self.directories, name) {
+                (0, _) | (_, None) => f.write_str("nothing changed"),
+                (1, Some(name)) => write!(f, "a directory changed: {name}"),
+                (count, Some(name)) => write!(f, "{count} directories changed: {name}, ..."),
             };
-            write!(f, "{comma}`{}` {word}", path.display())?;
         }
-        let named = u64::try_from(self.first.len()).unwrap_or(u64::MAX);
-        match (self.count().saturating_sub(named), named) {
-            (0, 0) => f.write_str("nothing changed"),
-            (0, _) => Ok(()),
-            (more, 0) => write!(f, "{more} files changed"),
-            (more, _) => write!(f, " and {more} more"),
+        let counts = [
+            (Change::Changed, "changed", self.changed),
+            (Change::Added, "added", self.added),
+            (Change::Removed, "removed", self.removed),
+        ];
+        let kinds = counts.iter().filter(|(.., count)| *count > 0);
+        let most = if kinds.clone().count() == 1 {
+            NAMED.0
+        } else {
+            NAMED.1
+        };
+        for (position, (change, word, count)) in kinds.enumerate() {
+            let files = match (position, count) {
+                (0, 1) if *change != Change::Changed => " file",
+                (0, _) if *change != Change::Changed => " files",
+                _ => "",
+            };
+            let separator = if position == 0 { "" } else { "; " };
+            write!(f, "{separator}{count}{files}")?;
+            if *change == Change::Changed {
+                let s = if self.total == 1 { "" } else { "s" };
+                write!(f, " of {} file{s}", self.total)?;
+            }
+            write!(f, " {word}")?;
+            let names = self.names(*change, most);
+            if !names.is_empty() {
+                let more = if (names.len() as u64) < *count {
+                    ", ..."
+                } else {
+                    ""
+                };
+                write!(f, ": {}{more}", names.join(", "))?;
+            }
         }
+        Ok(())
     }
 }
 
@@ -272,41 +363,56 @@ mod tests {
 
     use super::*;
 
+    fn add(builder: &mut ListingBuilder, path: &[u8], content: &[u8]) {
+        let (path, is_directory) = match path.strip_suffix(b"/") {
+            Some(path) => (path, true),
+            None => (path, false),
+        };
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        builder.add(path, is_directory, &Digest::of(content));
+    }
+
     fn listing(entries: &[(&str, &str)]) -> Listing {
         let mut builder = ListingBuilder::default();
         for (path, content) in entries {
-            builder.add(Path::new(path), &Digest::of(content));
+            add(&mut builder, path.as_bytes(), content.as_bytes());
         }
         builder.finish()
     }
 
     #[test]
     fn changes_are_told_in_a_line() {
-        type Case = (&'static [(&'static str, &'static str)], usize, &'static str);
-        let old = listing(&[("b", "1"), ("a/x", "1"), ("c", "1"), ("z", "1")]);
+        type Case = (&'static str, &'static str);
+        // Each letter is a file, the number behind it its content.
+        let of = |text: &str| {
+            let entries: Vec<(&str, &str)> = text
+                .split_whitespace()
+                .map(|entry| entry.split_at(entry.len() - 1))
+                .collect();
+            listing(&entries)
+        };
+        let old = of("b1 a/1 a/x1 c1 z1");
         let cases: &[Case] = &[
+            ("a/1 a/x1 b1 c1 z1", "nothing changed"),
+            ("a/1 a/x2 b1 c1 z1", "1 of 4 files changed: a/x"),
+            ("a/1 a/x2 b2 c2 z2", "4 of 4 files changed: a/x, b, c, ..."),
+            ("a/1 a/x1 b1 c1 d1 z1", "1 file added: d"),
+            ("a/1 a/x1 b1 c1", "1 file removed: z"),
             (
-                &[("a/x", "1"), ("b", "1"), ("c", "1"), ("z", "1")],
-                3,
-                "nothing changed",
+                "a/1 a/x2 b1 c1 d/1 d/x1",
+                "1 of 4 files changed: a/x; 1 added: d/x; 1 removed: z",
             ),
-            (
-                &[("a/x", "2"), ("b", "1"), ("c", "1"), ("z", "1")],
-                3,
-                "`a/x` changed",
-            ),
-            (
-                &[("a/x", "1"), ("b2", "1"), ("c", "1"), ("z", "1")],
-                3,
-                "`b` removed, `b2` added",
-            ),
-            (&[("y", "1")], 2, "`a/x` removed, `b` removed and 3 more"),
-            (&[], 0, "4 files changed"),
+            ("y1", "1 file added: y; 4 removed: a/x, b, ..."),
+            ("a/2 a/x1 b1 c1 z1", "a directory changed: a/"),
+            ("a/2 a/x1 b1 c1 z1 d/1", "2 directories changed: a/, ..."),
+            ("", "4 files removed: a/x, b, c, ..."),
         ];
-        for (entries, limit, line) in cases {
-            let changes = old.changes_to(&listing(entries), *limit).unwrap();
-            assert_eq!(changes.to_string(), *line);
+        for (new, line) in cases {
+            let changes = old.changes_to(&of(new), 9).unwrap();
+            assert_eq!(changes.to_string(), *line, "{new}");
         }
+        let unnamed = old.changes_to(&of("b2 a/1 a/x1 c1 z1"), 0).unwrap();
+        assert_eq!(unnamed.to_string(), "1 of 4 files changed");
     }
 
     #[test]
@@ -314,7 +420,7 @@ mod tests {
         let mut builder = ListingBuilder::default();
         let digest = Digest::of("");
         for number in 0..=MOST_ENTRIES {
-            builder.add(Path::new(&number.to_string()), &digest);
+            builder.add(Path::new(&number.to_string()), false, &digest);
         }
         let large = builder.finish();
         assert_eq!(Listing::decode(&large.encode()), Some(large.clone()));
@@ -344,7 +450,7 @@ mod tests {
     fn built(entries: &std::collections::BTreeMap<Vec<u8>, u8>) -> Listing {
         let mut builder = ListingBuilder::default();
         for (path, content) in entries.iter().rev() {
-            builder.add(Path::new(OsStr::from_bytes(path)), &Digest::of([*content]));
+            add(&mut builder, path, &[*content]);
         }
         builder.finish()
     }
@@ -359,18 +465,26 @@ mod tests {
             prop_assert_eq!(paths, old.keys().cloned().collect::<Vec<_>>());
             let changes = left.changes_to(&right, 100).unwrap();
             let count = |n: usize| u64::try_from(n).unwrap();
-            prop_assert_eq!(changes.added, count(new.keys().filter(|path| !old.contains_key(*path)).count()));
-            prop_assert_eq!(changes.removed, count(old.keys().filter(|path| !new.contains_key(*path)).count()));
+            let is_file = |path: &&Vec<u8>| !path.ends_with(b"/");
+            let added = || new.keys().filter(|path| !old.contains_key(*path));
+            let removed = || old.keys().filter(|path| !new.contains_key(*path));
             let differs = |path: &&Vec<u8>| new.get(*path).is_some_and(|content| old.get(*path) != Some(content));
-            prop_assert_eq!(changes.changed, count(old.keys().filter(differs).count()));
-            prop_assert_eq!(count(changes.first.len()), changes.count());
+            let changed = || old.keys().filter(differs);
+            prop_assert_eq!(changes.added, count(added().filter(is_file).count()));
+            prop_assert_eq!(changes.removed, count(removed().filter(is_file).count()));
+            prop_assert_eq!(changes.changed, count(changed().filter(is_file).count()));
+            let all = count(added().chain(removed()).chain(changed()).count());
+            prop_assert_eq!(changes.files() + changes.directories, all);
+            prop_assert_eq!(count(changes.first.len()), all);
+            prop_assert_eq!(changes.total, count(new.keys().filter(is_file).count()));
         }
 
         #[test]
         fn any_bytes_can_be_decoded(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
             let bytes = [&[VERSION, 1], &bytes[..]].concat();
             if let Some(listing) = Listing::decode(&bytes) {
-                prop_assert_eq!(listing.changes_to(&listing, 9).map(|changes| changes.count()), Some(0));
+                let same = listing.changes_to(&listing, 9);
+                prop_assert_eq!(same.map(|changes| changes.files() + changes.directories), Some(0));
                 prop_assert_eq!(listing.encode(), bytes);
             }
         }

@@ -78,8 +78,6 @@ pub struct TreeDigest {
     pub entries: u64,
     /// Bytes of content.
     pub bytes: u64,
-    /// The paths, to tell later which of them changed.
-    pub listing: Listing,
 }
 
 /// Hashes a selection, reading only files that `index` does not know, on up to `threads` threads. Another thread walks
@@ -93,11 +91,37 @@ pub fn tree_digest(
     index: &StatIndex,
     threads: usize,
 ) -> Result<TreeDigest, ContextError> {
+    let reading = Reading { context, index };
+    Ok(fold(reading, selection, threads, None)?.0)
+}
+
+/// The same with the paths, to tell later which of them changed.
+///
+/// # Errors
+/// A file or directory that cannot be read.
+pub fn listed_tree_digest(
+    context: &LocalContext,
+    selection: &Selection,
+    index: &StatIndex,
+    threads: usize,
+) -> Result<(TreeDigest, Listing), ContextError> {
+    let reading = Reading { context, index };
+    let listing = Some(ListingBuilder::default());
+    let (digest, listing) = fold(reading, selection, threads, listing)?;
+    Ok((digest, listing.unwrap_or_default().finish()))
+}
+
+fn fold(
+    reading: Reading<'_>,
+    selection: &Selection,
+    threads: usize,
+    listing: Option<ListingBuilder>,
+) -> Result<(TreeDigest, Option<ListingBuilder>), ContextError> {
     let mut folding = Folding {
-        reading: Reading { context, index },
+        reading,
         threads,
         tree: Hasher::new("context tree v1"),
-        listing: ListingBuilder::default(),
+        listing,
         entries: 0,
         bytes: 0,
     };
@@ -111,12 +135,12 @@ pub fn tree_digest(
         }
         folding.tree.field("end of source");
     }
-    Ok(TreeDigest {
+    let digest = TreeDigest {
         digest: folding.tree.finish(),
         entries: folding.entries,
         bytes: folding.bytes,
-        listing: folding.listing.finish(),
-    })
+    };
+    Ok((digest, folding.listing))
 }
 
 /// Entries on their way into the digest.
@@ -124,7 +148,7 @@ struct Folding<'a> {
     reading: Reading<'a>,
     threads: usize,
     tree: Hasher,
-    listing: ListingBuilder,
+    listing: Option<ListingBuilder>,
     entries: u64,
     bytes: u64,
 }
@@ -148,7 +172,9 @@ impl Folding<'_> {
             let digest = entry_digest(&entry, &content?);
             self.tree.field(name.as_os_str().as_encoded_bytes());
             self.tree.field(digest.as_bytes());
-            self.listing.add(&entry.path, &digest);
+            if let Some(listing) = &mut self.listing {
+                listing.add(&entry.path, entry.is_directory(), &digest);
+            }
             self.entries += 1;
             self.bytes += entry.size();
         }
@@ -354,7 +380,9 @@ mod tests {
             }
         }
         assert_eq!(index.len(), usize::try_from(first.entries).unwrap());
-        assert_eq!(first.listing.paths().count(), index.len());
+        let listed = listed_tree_digest(&context, &selection, &index, 1).unwrap();
+        assert_eq!(listed.0, first);
+        assert_eq!(listed.1.paths().count(), index.len());
     }
 
     #[test]
@@ -365,7 +393,7 @@ mod tests {
         let store = tree(&[]);
         let saved = store.path().join("index");
         let index = StatIndex::empty(context.identity(), later());
-        let first = tree_digest(&context, &selection(), &index, 1).unwrap();
+        let (first, listing) = listed_tree_digest(&context, &selection(), &index, 1).unwrap();
         index.save(&saved).unwrap();
 
         let load = || StatIndex::load(&saved, context.identity(), later());
@@ -396,9 +424,9 @@ mod tests {
         );
 
         put(dir.path(), "x", "new content");
-        let changed = tree_digest(&context, &selection(), &load(), 1).unwrap();
-        let changes = first.listing.changes_to(&changed.listing, 3).unwrap();
-        assert_eq!(changes.to_string(), "`x` changed");
+        let (_, changed) = listed_tree_digest(&context, &selection(), &load(), 1).unwrap();
+        let changes = listing.changes_to(&changed, 3).unwrap();
+        assert_eq!(changes.to_string(), "1 of 2 files changed: x");
     }
 
     #[test]

@@ -289,6 +289,17 @@ pub fn set_owner(path: impl AsRef<Path>, uid: u32, gid: u32) -> Result<()> {
     std::os::unix::fs::chown(path, Some(uid), Some(gid)).context("set the owner of", path)
 }
 
+/// Sets the time at which a file was last changed.
+///
+/// # Errors
+/// What the operating system answered, with the path.
+pub fn set_modified(path: impl AsRef<Path>, time: std::time::SystemTime) -> Result<()> {
+    let path = path.as_ref();
+    let file = File::options().write(true).open(path);
+    file.and_then(|file| file.set_modified(time))
+        .context("set the time of", path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

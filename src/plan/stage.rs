@@ -125,6 +125,22 @@ impl StageState {
         self.args.get(name).is_some()
     }
 
+    /// The variables of the environment that are arguments and not the image's.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        if self.args.pairs().is_empty() {
+            return Vec::new();
+        }
+        let of_base = self.config.env();
+        let of_image = |name: &str| {
+            self.image_env.get(name).is_some() || of_base.iter().any(|(known, _)| known == name)
+        };
+        let names = self.args.pairs().iter().map(|(name, _)| name);
+        names
+            .filter(|name| self.env.get(name).is_some() && !of_image(name))
+            .cloned()
+            .collect()
+    }
+
     /// `|2 A=1 B= `, the arguments that were declared and what a step sees of them; nothing where there are none.
     pub(super) fn history_args(&self) -> String {
         let args = self.args.pairs();

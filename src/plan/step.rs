@@ -101,6 +101,8 @@ pub struct RunStep {
     pub argv: Vec<String>,
     /// Environment in order, PATH included.
     pub env: Arc<Vec<(String, String)>>,
+    /// Which of it are arguments of the build, for people.
+    pub arguments: Vec<String>,
     /// Proxy variables: visible to the command, in no key and no history.
     pub proxy_env: Vec<(String, String)>,
     /// Absolute working directory.
@@ -309,6 +311,20 @@ impl BaseRequest {
     }
 }
 
+impl RunMount {
+    /// The tree that it shows or is filled from.
+    #[must_use]
+    pub fn tree(&self) -> Option<&TreeSource> {
+        match self {
+            Self::Bind { from, .. }
+            | Self::Cache {
+                from: Some(from), ..
+            } => Some(from),
+            _ => None,
+        }
+    }
+}
+
 impl CopySource {
     /// The tree that something from elsewhere is in.
     #[must_use]
@@ -348,6 +364,32 @@ impl CopyStep {
 }
 
 impl Step {
+    /// The instruction, without its place: `RUN make`.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        let label = self.label.split_once("] ");
+        label.map_or(&self.label, |(_, text)| text)
+    }
+
+    /// Its place as shown: `[build 2/4]`.
+    #[must_use]
+    pub fn shown_place(&self) -> &str {
+        match self.label.find("] ") {
+            Some(end) => &self.label[..=end],
+            None => "",
+        }
+    }
+
+    /// The name of its stage as shown; empty for the only stage of a file.
+    #[must_use]
+    pub fn stage_name(&self) -> &str {
+        let place = self.shown_place().trim_matches(['[', ']']);
+        let before = place.rsplit_once(' ').map_or("", |(before, _)| before);
+        let name = before.trim_end().rsplit(' ').next().unwrap_or_default();
+        // A platform is no name of a stage.
+        if name.contains('/') { "" } else { name }
+    }
+
     /// Whether another step makes the same layer of the same state, whatever it is called and wherever it is written.
     pub(super) fn does_the_same(&self, other: &Self) -> bool {
         self.input == other.input
@@ -411,5 +453,42 @@ impl Step {
             StepKind::Workdir(_) => {}
         }
         inputs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_come_apart() {
+        let step = |label: &str| Step {
+            label: label.to_owned(),
+            span: Span::default(),
+            stage: 0,
+            input: StateRef::Scratch,
+            platform: Platform::new("linux", "amd64", ""),
+            no_cache: false,
+            kind: StepKind::Workdir(WorkdirStep {
+                path: "/".into(),
+                user: String::new(),
+            }),
+        };
+        for (label, place, stage, text) in [
+            ("[2/4] RUN [ x ] ] y", "[2/4]", "", "RUN [ x ] ] y"),
+            ("[ 2/14] RUN x", "[ 2/14]", "", "RUN x"),
+            ("[build  2/14] RUN x", "[build  2/14]", "build", "RUN x"),
+            ("[linux/amd64 2/4] RUN x", "[linux/amd64 2/4]", "", "RUN x"),
+            (
+                "[linux/amd64->arm64 stage-1 2/4] RUN x",
+                "[linux/amd64->arm64 stage-1 2/4]",
+                "stage-1",
+                "RUN x",
+            ),
+        ] {
+            let step = step(label);
+            let found = (step.shown_place(), step.stage_name(), step.text());
+            assert_eq!(found, (place, stage, text));
+        }
     }
 }

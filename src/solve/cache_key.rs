@@ -21,7 +21,7 @@ pub(super) const FILES: &str = "files";
 
 /// The ingredients of a key, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ingredients(BTreeMap<String, String>);
+pub(super) struct Ingredients(BTreeMap<String, String>);
 
 impl Ingredients {
     fn add(&mut self, name: impl Into<String>, value: impl Into<String>) {
@@ -30,7 +30,7 @@ impl Ingredients {
 
     /// The key.
     #[must_use]
-    pub fn key(&self) -> Digest {
+    pub(super) fn key(&self) -> Digest {
         let mut hasher = Hasher::new(FORMAT);
         for (name, value) in &self.0 {
             hasher.field(name);
@@ -41,13 +41,13 @@ impl Ingredients {
 
     /// The ingredients as stored.
     #[must_use]
-    pub fn into_map(self) -> BTreeMap<String, String> {
+    pub(super) fn into_map(self) -> BTreeMap<String, String> {
         self.0
     }
 
     /// The ingredients by name.
     #[must_use]
-    pub fn as_map(&self) -> &BTreeMap<String, String> {
+    pub(super) fn as_map(&self) -> &BTreeMap<String, String> {
         &self.0
     }
 }
@@ -285,6 +285,7 @@ mod tests {
         RunStep {
             argv: vec!["sh".into(), "-c".into(), "x".into()],
             env: vec![("A".into(), "1".into())].into(),
+            arguments: vec![],
             proxy_env: vec![],
             cwd: "/".into(),
             user: String::new(),

@@ -5,14 +5,18 @@
 //! cancels the rest and is the one reported. Records are filed by a thread of their own, and a step that
 //! depends on another one does not wait for the disk.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use super::account::Account;
 use super::environment::Environment;
 use super::error::{SolveError, StepError};
 use super::event::{BuildEvent, EventSink, Outcome, VertexId};
+use super::journal::{self, Journal};
 use super::layers::Layers;
+use super::miss::MissReason;
 use super::queue::Queue;
 use super::state::{LayerHandle, State};
 use super::step::{self, Worker};
@@ -32,6 +36,12 @@ pub struct StepResult {
     pub created: String,
     /// Whether the cache had it.
     pub cached: bool,
+    /// Whether an imported cache had it and the store had not.
+    pub imported: bool,
+    /// Its key; none if it is not kept under one.
+    pub key: Option<Digest>,
+    /// How long it took when it ran.
+    pub took: Duration,
 }
 
 /// What came of a plan.
@@ -39,9 +49,21 @@ pub struct StepResult {
 pub struct Solution {
     bases: Vec<State>,
     steps: Vec<StepResult>,
+    account: Account,
 }
 
 impl Solution {
+    /// What the cache saved and cost.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        self.account
+    }
+
+    fn with_cost(mut self, cost: Duration) -> Self {
+        self.account += Account::costing(cost);
+        self
+    }
+
     /// The layers of a state.
     #[must_use]
     pub fn state(&self, state: StateRef) -> State {
@@ -64,6 +86,13 @@ impl Solution {
 pub(super) enum Message {
     /// Something to show.
     Event(BuildEvent),
+    /// A step runs because the cache could not answer it.
+    Missed {
+        step: StepId,
+        id: VertexId,
+        reason: Box<MissReason>,
+        ingredients: BTreeMap<String, String>,
+    },
     /// A step ended.
     Ended {
         step: StepId,
@@ -91,23 +120,31 @@ pub fn solve(
         .collect();
     let worker = Worker::new(plan, environment, &layers);
     step::empty_cache_mounts(&worker)?;
-    let result = std::thread::scope(|scope| {
+    let mut coordinator = Coordinator::new(plan, environment, bases, sink, first_vertex);
+    let mut result = std::thread::scope(|scope| {
         let (publish, records) = channel();
         let publisher = scope.spawn(move || publish_all(environment.store, &records));
-        let mut coordinator = Coordinator::new(plan, environment, bases, sink, first_vertex);
         let result = coordinator.run(scope, &worker, &publish);
         drop(publish);
         // What could not be written is only missing from the cache; the build itself has its layers.
-        let filed = publisher
+        let (filed, cost) = publisher
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if let Err(error) = filed.and_then(|()| environment.store.settle(&coordinator.layers())) {
             coordinator.warn(format!("the cache could not be written: {error}"));
         }
-        result
+        result.map(|solution| solution.with_cost(cost))
     });
-    worker.remember_places();
+    let Coordinator {
+        journal, results, ..
+    } = coordinator;
+    let keeping = Instant::now();
+    journal.keep(plan, environment, worker.past(), &results);
     save_indexes(environment, sink);
+    if let Ok(solution) = &mut result {
+        solution.account += journal::saved(&results);
+        solution.account += Account::costing(worker.cost() + keeping.elapsed());
+    }
     result
 }
 
@@ -136,6 +173,7 @@ struct Coordinator<'p, 's> {
     next_vertex: u32,
     running: usize,
     failure: Option<SolveError>,
+    journal: Journal,
 }
 
 impl<'p, 's> Coordinator<'p, 's> {
@@ -157,6 +195,7 @@ impl<'p, 's> Coordinator<'p, 's> {
             next_vertex: first_vertex,
             running: 0,
             failure: None,
+            journal: Journal::new(plan),
         }
     }
 
@@ -179,6 +218,7 @@ impl<'p, 's> Coordinator<'p, 's> {
             None if self.queue.is_finished() => Ok(Solution {
                 bases: self.bases.clone(),
                 steps: self.results.iter().flatten().cloned().collect(),
+                account: Account::default(),
             }),
             // Only an interrupt before the first step gets here.
             None => Err(SolveError {
@@ -202,6 +242,7 @@ impl<'p, 's> Coordinator<'p, 's> {
             };
             let id = VertexId(self.next_vertex);
             self.next_vertex += 1;
+            self.journal.began(step, id);
             self.sink.emit(BuildEvent::Started {
                 id,
                 name: self.plan.step(step).label.clone(),
@@ -248,6 +289,16 @@ impl<'p, 's> Coordinator<'p, 's> {
     fn take_message(&mut self, receive: &Receiver<Message>) {
         match receive.recv() {
             Ok(Message::Event(event)) => self.sink.emit(event),
+            Ok(Message::Missed {
+                step,
+                id,
+                reason,
+                ingredients,
+            }) => {
+                let line = reason.to_string();
+                self.sink.emit(BuildEvent::Missed { id, reason: line });
+                self.journal.missed(step, *reason, ingredients);
+            }
             Ok(Message::Ended {
                 step,
                 id,
@@ -268,6 +319,7 @@ impl<'p, 's> Coordinator<'p, 's> {
                             millis,
                         });
                         self.results[step.0] = Some(result);
+                        self.journal.done(step);
                         self.queue.finish(step);
                     }
                     Err(error) => self.fail(step, id, millis, error),
@@ -287,15 +339,17 @@ impl<'p, 's> Coordinator<'p, 's> {
                     ..
                 }
         );
-        if stopped {
-            self.sink.emit(BuildEvent::Cancelled { id });
-        } else {
-            self.sink.emit(BuildEvent::Failed {
+        let message = (!stopped).then(|| crate::fsio::with_causes(&error));
+        let took = Duration::from_millis(millis);
+        self.journal.failed(step, message.as_deref(), took);
+        self.sink.emit(match message {
+            None => BuildEvent::Cancelled { id },
+            Some(message) => BuildEvent::Failed {
                 id,
-                message: crate::fsio::with_causes(&error),
+                message,
                 millis,
-            });
-        }
+            },
+        });
         self.cancel.cancel();
         let replaces = self
             .failure
@@ -347,6 +401,21 @@ impl Reporter {
     pub(super) fn event(&self, event: BuildEvent) {
         self.tell(Message::Event(event));
     }
+
+    /// Says that a step runs, and why.
+    pub(super) fn missed(
+        &self,
+        step: StepId,
+        reason: MissReason,
+        ingredients: &BTreeMap<String, String>,
+    ) {
+        self.tell(Message::Missed {
+            step,
+            id: self.id,
+            reason: Box::new(reason),
+            ingredients: ingredients.clone(),
+        });
+    }
 }
 
 /// A finished step on its way to the disk.
@@ -365,12 +434,20 @@ const SETTLE_INTERVAL: Duration = Duration::from_secs(5);
 /// Files records as steps finish. A record may come before the disk has its layer: until the layer is settled it counts
 /// for nothing after a power cut. Settling is slow and disturbs running steps, so it is done now and then, and by
 /// whoever gives the result a name.
-fn publish_all(store: &Store, publications: &Receiver<Publication>) -> Result<(), StoreError> {
+///
+/// Gives the time that the records took, too.
+fn publish_all(
+    store: &Store,
+    publications: &Receiver<Publication>,
+) -> (Result<(), StoreError>, Duration) {
     let mut result = Ok(());
+    let mut cost = Duration::ZERO;
     let mut unsettled = Vec::new();
     let mut settled = Instant::now();
     while let Ok(publication) = publications.recv() {
+        let filing = Instant::now();
         let written = file(store, &publication);
+        cost += filing.elapsed();
         unsettled.push(publication.record.diff_id);
         // Only now may another process look for the record instead of doing the same.
         drop(publication.lock);
@@ -382,7 +459,7 @@ fn publish_all(store: &Store, publications: &Receiver<Publication>) -> Result<()
         };
         result = result.and(written).and(settling);
     }
-    result
+    (result, cost)
 }
 
 fn file(store: &Store, publication: &Publication) -> Result<(), StoreError> {

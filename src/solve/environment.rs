@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::error::StepError;
+use super::record::Subject;
 use crate::agent::Agents;
 use crate::cdi::Registry;
 use crate::context::{LocalContext, StatIndex};
@@ -41,8 +42,8 @@ pub struct Environment<'a> {
     pub privileges: Privileges,
     /// Steps that may run at the same time.
     pub jobs: usize,
-    /// Names the Dockerfile and target for the memory of what was built where.
-    pub place: String,
+    /// Names what is built, for the memory of what was built where.
+    pub subject: Subject,
     /// The user's wish to stop.
     pub cancel: Cancel,
 }
@@ -55,6 +56,12 @@ pub trait ImportedSteps: std::fmt::Debug + Sync {
 
     /// The key that a quick key leads to.
     fn alias(&self, quick: Digest) -> Option<Digest>;
+
+    /// The record of what was built at a place, as [`StepRecord::place`] names it: for explanations.
+    fn at_place(&self, place: &str) -> Option<StepRecord> {
+        let _unknown = place;
+        None
+    }
 }
 
 /// A folder to copy from, with the memory of its files.

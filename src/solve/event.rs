@@ -95,6 +95,13 @@ pub enum BuildEvent {
         /// Where to read on, if there is such a place.
         url: Option<&'static str>,
     },
+    /// What the cache saved and cost, at the end of a build, if it is worth telling.
+    Account {
+        /// Milliseconds that the steps took that did not have to run, when they ran.
+        saved_millis: u64,
+        /// Milliseconds that keys, look-ups, records and caches of others took.
+        cost_millis: u64,
+    },
     /// The image exists.
     Built {
         /// Digest of the image config, the image ID; of the index where several platforms were built.

@@ -75,7 +75,7 @@ impl Store {
         for folder in self.paths.record_folders() {
             let is_index = folder == self.paths.contexts();
             // Only their times say something.
-            if folder == self.paths.mounted() {
+            if [self.paths.mounted(), self.paths.evictions()].contains(&folder) {
                 continue;
             }
             for name in names(&folder)? {

@@ -14,6 +14,9 @@
 //!     steps/abcd…                       record: step key → layer, facts, ingredients
 //!     aliases/abcd…                     record: quick key → step key
 //!     places/abcd…                      record: what was last built where in one Dockerfile
+//!     builds/abcd…                      record: how the last build of one Dockerfile went
+//!     listings/abcd…                    the files that a digest of files stands for
+//!     evicted/abcd…                     empty; its time says when the layer of that diff ID was evicted
 //!     fetched/abcd…                     record: URL, commit or archive → layer
 //!     resolved/abcd…                    record: reference and platform → manifest and config; branch or tag → commit
 //!     images/<escaped name>           record: image name → config and layers
@@ -36,12 +39,15 @@ use crate::oci::Digest;
 pub(super) const LAYOUT_VERSION: &str = "v1";
 
 /// Folders of a store.
-const FOLDERS: [&str; 14] = [
+const FOLDERS: [&str; 17] = [
     "blobs/sha256",
     "layers",
     "steps",
     "aliases",
     "places",
+    "builds",
+    "listings",
+    "evicted",
     "fetched",
     "resolved",
     "images",
@@ -54,8 +60,9 @@ const FOLDERS: [&str; 14] = [
 ];
 
 /// Those that hold records.
-const RECORDS: [&str; 8] = [
-    "steps", "aliases", "places", "fetched", "resolved", "images", "contexts", "mounted",
+const RECORDS: [&str; 11] = [
+    "steps", "aliases", "places", "builds", "listings", "evicted", "fetched", "resolved", "images",
+    "contexts", "mounted",
 ];
 
 /// Kinds of locks that everything else may have to wait for.
@@ -152,6 +159,26 @@ impl Paths {
 
     pub(super) fn place(&self, place: Digest) -> PathBuf {
         self.named("places", place)
+    }
+
+    pub(super) fn builds(&self) -> PathBuf {
+        self.root.join("builds")
+    }
+
+    pub(super) fn build(&self, place: Digest) -> PathBuf {
+        self.named("builds", place)
+    }
+
+    pub(super) fn listing(&self, of: Digest) -> PathBuf {
+        self.named("listings", of)
+    }
+
+    pub(super) fn evictions(&self) -> PathBuf {
+        self.root.join("evicted")
+    }
+
+    pub(super) fn evicted(&self, diff_id: Digest) -> PathBuf {
+        self.named("evicted", diff_id)
     }
 
     pub(super) fn fetched(&self, key: Digest) -> PathBuf {

@@ -16,16 +16,25 @@ pub(super) fn write<T: Serialize>(
     record: &T,
     durability: Durability,
 ) -> fsio::Result<()> {
-    let body = canonical_json(record);
-    let mut bytes = Digest::of(&body).hex().into_bytes();
+    write_body(path, &canonical_json(record), durability)
+}
+
+/// Writes a record of something that is no JSON.
+pub(super) fn write_body(path: &Path, body: &[u8], durability: Durability) -> fsio::Result<()> {
+    let mut bytes = Digest::of(body).hex().into_bytes();
     bytes.push(b'\n');
-    bytes.extend_from_slice(&body);
-    match fsio::write_atomic(path, &bytes, durability) {
+    bytes.extend_from_slice(body);
+    write_bytes(path, &bytes, durability)
+}
+
+/// Writes a small file; the folder is made if need be.
+pub(super) fn write_bytes(path: &Path, bytes: &[u8], durability: Durability) -> fsio::Result<()> {
+    match fsio::write_atomic(path, bytes, durability) {
         Err(error) if error.is_not_found() => {
             if let Some(parent) = path.parent() {
                 fsio::create_dir_all(parent)?;
             }
-            fsio::write_atomic(path, &bytes, durability)
+            fsio::write_atomic(path, bytes, durability)
         }
         result => result,
     }
@@ -34,6 +43,12 @@ pub(super) fn write<T: Serialize>(
 /// Reads a record; anything wrong with it is absence.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(body(&fsio::read(path).ok()?)?).ok()
+}
+
+/// Reads a record of something that is no JSON.
+pub(super) fn read_body(path: &Path) -> Option<Vec<u8>> {
+    let bytes = fsio::read(path).ok()?;
+    body(&bytes).map(<[u8]>::to_vec)
 }
 
 /// Whether a file is a record of any kind, undamaged.

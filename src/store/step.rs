@@ -23,15 +23,11 @@ pub struct StepRecord {
     pub created: String,
     /// How long the step took.
     pub millis: u64,
+    /// Which step of its Dockerfile it was, whatever that is called and wherever it is: for explanations elsewhere.
+    #[serde(default)]
+    pub place: String,
     /// What entered the key, by name, so that a miss can be explained.
     pub ingredients: BTreeMap<String, String>,
-}
-
-/// What was last built where in one Dockerfile.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Places {
-    /// Step keys by place.
-    pub keys: BTreeMap<String, Digest>,
 }
 
 /// A second, cheaper key that leads to a step's key while its inputs are the very same states.
@@ -45,14 +41,14 @@ impl Store {
     /// The record of a key; `None` if there is none, or it or its layer is damaged or gone.
     #[must_use]
     pub fn step(&self, key: Digest) -> Option<StepRecord> {
-        let found: StepRecord = record::read(&self.paths.step(key))?;
-        (found.key == key && self.has_layer(found.diff_id)).then_some(found)
+        self.step_once(key)
+            .filter(|found| self.has_layer(found.diff_id))
     }
 
     /// The record of a key even if its layer is gone: for explanations.
     #[must_use]
-    pub fn step_ingredients(&self, key: Digest) -> Option<BTreeMap<String, String>> {
-        record::read(&self.paths.step(key)).map(|found: StepRecord| found.ingredients)
+    pub fn step_once(&self, key: Digest) -> Option<StepRecord> {
+        record::read(&self.paths.step(key)).filter(|found: &StepRecord| found.key == key)
     }
 
     /// Files a record. The layer has to be published before.
@@ -63,24 +59,6 @@ impl Store {
         Ok(record::write(
             &self.paths.step(step.key),
             step,
-            Durability::Cached,
-        )?)
-    }
-
-    /// What was last built where in a Dockerfile; nothing if that is not known.
-    #[must_use]
-    pub fn places(&self, dockerfile: Digest) -> Places {
-        record::read(&self.paths.place(dockerfile)).unwrap_or_default()
-    }
-
-    /// Remembers what was built where.
-    ///
-    /// # Errors
-    /// The disk.
-    pub fn put_places(&self, dockerfile: Digest, places: &Places) -> Result<(), StoreError> {
-        Ok(record::write(
-            &self.paths.place(dockerfile),
-            places,
             Durability::Cached,
         )?)
     }

@@ -11,6 +11,7 @@ mod events_json;
 mod findings;
 mod findings_json;
 mod fixed;
+mod graph;
 mod image_id;
 mod lines;
 mod mode;
@@ -24,12 +25,14 @@ mod style;
 mod table;
 mod text;
 mod units;
+mod why;
 
 pub use console::{Console, ConsoleError, stderr_is_terminal, stdin, stdout, stdout_is_terminal};
 pub use context_view::ContextView;
 pub use findings::{check_text, short, summary};
 pub use findings_json::{check_json, sarif};
 pub use fixed::{diff, fixed};
+pub use graph::{GraphFormat, graph};
 pub use mode::{Mode, ModeError};
 pub use outline::{
     methods_json, methods_text, outline_json, outline_text, targets_json, targets_text,
@@ -39,6 +42,7 @@ pub use step_log::{FailedStep, StepLog};
 pub use table::{Align, Table};
 pub use text::excerpt;
 pub use units::{age, size};
+pub use why::{ToldStep, why_json, why_list, why_step};
 
 use crate::solve::{BuildEvent, EventSink};
 

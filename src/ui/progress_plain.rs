@@ -189,6 +189,10 @@ impl EventSink for PlainProgress {
                 self.free_line(&format!("{label} {}", text::one_line(&message)));
             }
             BuildEvent::Finding { .. } => {}
+            BuildEvent::Account {
+                saved_millis,
+                cost_millis,
+            } => self.free_line(&units::account(saved_millis, cost_millis)),
             BuildEvent::Built { image_id, names } => {
                 if self.begun {
                     self.screen.write("\n");

@@ -135,6 +135,7 @@ impl Record {
             | BuildEvent::Progress { .. }
             | BuildEvent::Warning { .. }
             | BuildEvent::Finding { .. }
+            | BuildEvent::Account { .. }
             | BuildEvent::Built { .. } => {}
         }
     }

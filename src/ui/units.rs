@@ -69,6 +69,22 @@ pub(super) fn seconds(millis: u64) -> String {
     format!("{}.{}s", tenths / 10, tenths % 10)
 }
 
+/// What the cache saved and cost: `cache saved 212 s, cost 0.4 s`.
+pub(super) fn account(saved_millis: u64, cost_millis: u64) -> String {
+    let seconds = |millis: u64| match millis {
+        0..9_950 => format!(
+            "{:.1} s",
+            std::time::Duration::from_millis(millis).as_secs_f64()
+        ),
+        _ => format!("{} s", millis.saturating_add(500) / 1000),
+    };
+    format!(
+        "cache saved {}, cost {}",
+        seconds(saved_millis),
+        seconds(cost_millis)
+    )
+}
+
 /// A duration in whole milliseconds.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -108,6 +124,17 @@ mod tests {
         ];
         for (bytes, expected) in cases {
             assert_eq!(size(bytes), expected, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn accounts_are_in_seconds() {
+        for (saved, cost, expected) in [
+            (212_499, 9_000, "cache saved 212 s, cost 9.0 s"),
+            (149, 0, "cache saved 0.1 s, cost 0.0 s"),
+            (9_949, 9_950, "cache saved 9.9 s, cost 10 s"),
+        ] {
+            assert_eq!(account(saved, cost), expected);
         }
     }
 

@@ -93,6 +93,91 @@ fn a_step_that_makes_the_same_again_ends_the_rebuild() {
 }
 
 #[test]
+fn a_copy_from_a_rebuilt_stage_hits_if_it_takes_the_same() {
+    require_capability!(Root, Overlay, Base(Busybox));
+    let project = Project::new();
+    let file = "FROM base AS make\nRUN echo same >/out\nRUN date +%N >/noise\n\
+                FROM base\nCOPY --from=make /out /\nRUN cat /out\n";
+    project.env.write("context/Dockerfile", file);
+    project.build(&[]);
+    let again = project.build(&["--no-cache-filter", "make"]);
+    // Files made at another time, and one beside them that is another one, change nothing of what is taken.
+    assert_eq!(again.ran(), ["RUN echo same >/out", "RUN date +%N >/noise"]);
+}
+
+#[test]
+fn a_step_that_several_platforms_have_in_common_runs_once() {
+    require_capability!(Root, Overlay, Base(Busybox));
+    let project = Project::new();
+    let file = "FROM --platform=$BUILDPLATFORM base AS tool\nRUN date +%N >/tool\n\
+                FROM scratch\nCOPY --from=tool /tool /\n";
+    project.env.write("context/Dockerfile", file);
+    let platforms = "--platform=linux/amd64,linux/arm64,linux/arm/v7";
+    let first = project.build(&[platforms]);
+    let runs = first
+        .ran()
+        .iter()
+        .filter(|step| step.starts_with("RUN"))
+        .count();
+    assert_eq!((runs, first.steps().count()), (1, 4), "{first:#?}");
+    project.build(&[platforms]).all_cached(4);
+}
+
+#[test]
+fn a_run_says_which_variables_changed() {
+    require_capability!(Root, Overlay, Base(Busybox));
+    let project = Project::new();
+    let file = |env: &str| {
+        format!(
+            "FROM base\nARG VERSION=1.2\nARG SAME=1\nENV MODE={env}\nRUN true\nRUN echo $VERSION >/v\nRUN true\n"
+        )
+    };
+    project.env.write("context/Dockerfile", file("debug"));
+    project.build(&[]);
+    project.env.write("context/Dockerfile", file("release"));
+    let changed = "RUN: ENV MODE debug → release; ARG VERSION 1.2 → 1.3";
+    let reasons = project.build(&["--build-arg", "VERSION=1.3"]).reasons();
+    assert_eq!(
+        reasons,
+        [
+            format!("RUN true: {changed}"),
+            format!("RUN echo $VERSION >/v: {changed}"),
+            format!("RUN true: {changed}; [3/4] RUN echo $VERSION >/v made something else"),
+        ]
+    );
+}
+
+#[test]
+fn an_account_is_given_at_the_end() {
+    require_capability!(Root, Overlay, Base(Busybox));
+    let project = Project::new();
+    project
+        .env
+        .write("context/Dockerfile", "FROM base\nRUN sleep 0.5\n");
+    let build = |mode: &str| {
+        let base = bases::build_context("base", Base::Busybox).into_iter();
+        let rest = [
+            "--progress".into(),
+            mode.into(),
+            project.env.path("context").into(),
+        ];
+        project
+            .env
+            .builder("build", base.chain(rest))
+            .succeeded()
+            .stderr
+    };
+    build("plain");
+    let again = build("plain");
+    let line = again.lines().find(|line| line.starts_with("cache saved "));
+    assert!(
+        line.is_some_and(|line| line.contains(" s, cost 0.")),
+        "{again}"
+    );
+    assert!(build("rawjson").contains(r#""event":"account","saved_millis":"#));
+}
+
+#[test]
 fn only_what_sees_a_build_argument_depends_on_it() {
     require_capability!(Root, Overlay, Base(Busybox));
     let project = Project::new();

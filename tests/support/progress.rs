@@ -24,6 +24,8 @@ pub struct Vertex {
     pub end: Option<End>,
     /// Lines that the step wrote.
     pub output: Vec<String>,
+    /// Why it ran.
+    pub why: Option<String>,
 }
 
 impl Vertex {
@@ -68,6 +70,16 @@ impl Progress {
         ran.map(|step| instruction(&step.name)).collect()
     }
 
+    /// The steps that ran with why they did: `RUN make: first build`.
+    pub fn reasons(&self) -> Vec<String> {
+        let ran = self.steps().filter(|step| step.end != Some(End::Cached));
+        ran.map(|step| {
+            let why = step.why.as_deref().unwrap_or("?");
+            format!("{}: {why}", instruction(&step.name))
+        })
+        .collect()
+    }
+
     /// The step whose name contains `part`.
     #[track_caller]
     pub fn step(&self, part: &str) -> &Vertex {
@@ -90,6 +102,8 @@ impl Vertex {
     fn line(&mut self, line: &str) {
         if self.name.is_empty() {
             line.clone_into(&mut self.name);
+        } else if let Some(why) = line.strip_prefix("why: ") {
+            self.why = Some(why.to_owned());
         } else if line == "CACHED" {
             self.end = Some(End::Cached);
         } else if line.starts_with("DONE ") {

@@ -61,6 +61,7 @@ fn request(dockerfile: &Path) -> Request {
         pull: false,
         tag_age: Duration::ZERO,
         cache_max: None,
+        require_cached: None,
         image_id_file: None,
         jobs: 1,
         clock: || SystemTime::UNIX_EPOCH,

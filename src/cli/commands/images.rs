@@ -116,7 +116,7 @@ fn table(store: &Store, records: &[ImageRecord]) -> String {
     clippy::disallowed_methods,
     reason = "an age is relative to now, and enters nothing that is built"
 )]
-fn age(created: &str) -> Option<String> {
+pub(super) fn age(created: &str) -> Option<String> {
     use time::format_description::well_known::Rfc3339;
     let created = time::OffsetDateTime::parse(created, &Rfc3339).ok()?;
     let since = SystemTime::now()

@@ -9,8 +9,10 @@ pub(super) mod context;
 pub(super) mod fsck;
 pub(super) mod images;
 mod network;
+pub(super) mod plan;
 pub(super) mod save;
 pub(super) mod space;
+pub(super) mod why;
 
 use std::path::Path;
 use std::sync::Arc;

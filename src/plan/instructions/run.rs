@@ -52,6 +52,7 @@ pub(super) fn run(
     let step = RunStep {
         argv: argv.clone(),
         env,
+        arguments: state.arguments(),
         proxy_env,
         cwd: state.cwd(),
         user: state.config.user(),

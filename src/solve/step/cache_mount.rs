@@ -63,7 +63,7 @@ pub(super) fn prepare(
     let identity = Digest::of(id);
     let kept = match from {
         Some(from) => {
-            let content = digest::of_path(worker, from, source, inputs)?;
+            let content = digest::of_path(worker, from, source, inputs, false)?.digest;
             with_content(store, id).join(content.hex())
         }
         None => store.cache_mount(id),

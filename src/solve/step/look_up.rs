@@ -26,8 +26,6 @@ pub(super) struct Hit {
 pub(super) struct Missed {
     pub(super) key: Digest,
     pub(super) quick: Option<Digest>,
-    /// Where in its Dockerfile the step is.
-    pub(super) place: String,
     pub(super) ingredients: Ingredients,
     /// Digests of what it takes from other trees.
     pub(super) foreign: Vec<Digest>,
@@ -57,7 +55,6 @@ pub(super) fn look_up(
     let missed = Missed {
         key: ingredients.key(),
         quick,
-        place: place(worker, id),
         ingredients,
         foreign,
     };
@@ -77,10 +74,16 @@ impl Missed {
         if step.no_cache {
             return None;
         }
-        let hit = by_key(worker, self.key)?;
-        worker.built(self.place.clone(), self.key);
-        Some(hit)
+        by_key(worker, self.key)
     }
+}
+
+/// Looks for the result of a step by what it stands on alone.
+pub(super) fn by_inputs(worker: &Worker<'_>, step: &Step, inputs: &Inputs) -> Option<Hit> {
+    let quick = quick_key(step, inputs, worker.environment.epoch);
+    quick
+        .filter(|_| !step.no_cache)
+        .and_then(|quick| by_quick_key(worker, quick))
 }
 
 fn by_quick_key(worker: &Worker<'_>, quick: Digest) -> Option<Hit> {
@@ -133,16 +136,9 @@ pub(super) fn foreign_digests(
     let mut digests = Vec::new();
     for (source, foreign) in cache_key::foreign_sources(step) {
         digests.push(match foreign {
-            Foreign::Copy(copy) => digest::of_copy(worker, &source, copy, inputs)?,
-            Foreign::Path(path) => digest::of_path(worker, &source, path, inputs)?,
+            Foreign::Copy(copy) => digest::of_copy(worker, &source, copy, inputs, false)?.digest,
+            Foreign::Path(path) => digest::of_path(worker, &source, path, inputs, false)?.digest,
         });
     }
     Ok(digests)
-}
-
-/// The place of a step in its Dockerfile: which stage, and which step of it.
-fn place(worker: &Worker<'_>, id: StepId) -> String {
-    let step = worker.plan.step(id);
-    let position = worker.positions[id.0];
-    format!("{}/{position}/{}", step.stage, step.platform)
 }

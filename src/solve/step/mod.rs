@@ -5,6 +5,7 @@ mod copy;
 mod devices;
 mod digest;
 mod draft;
+mod explain;
 mod look_up;
 mod mounts;
 mod room;
@@ -15,7 +16,8 @@ mod workdir;
 mod write;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub use copy::CopyError;
@@ -28,13 +30,14 @@ use super::error::{SolveError, StepError};
 use super::event::BuildEvent;
 use super::layers::Layers;
 use super::miss::MissReason;
+use super::past::Past;
 use super::state::{LayerHandle, State};
 use super::times::rfc3339;
 use crate::layer::{Layer, Privileges};
-use crate::oci::{Digest, LayerSource};
+use crate::oci::Digest;
 use crate::plan::{Plan, StateRef, Step, StepId, StepKind, TreeSource};
-use crate::store::{Lock, Places, StepRecord};
-use look_up::{Looked, Missed, foreign_digests, look_up};
+use crate::store::{Lock, StepRecord};
+use look_up::{Hit, Looked, Missed, foreign_digests, look_up};
 
 /// Time of files that a build makes itself where no epoch is given: 1980-01-01, the earliest that ZIP archives can
 /// hold. The same for everybody, so that layers do not depend on when they were made.
@@ -51,14 +54,10 @@ pub(super) struct Worker<'a> {
     layers: &'a Layers<'a>,
     /// Steps whose layer a RUN or a mount will need as a directory.
     wants_directory: Vec<bool>,
-    /// The position of each step among those of its stage.
-    positions: Vec<usize>,
-    /// Names the Dockerfile and target.
-    dockerfile: Digest,
-    /// What was built where the last time.
-    last: Places,
-    /// What is built where this time.
-    built: Mutex<BTreeMap<String, Digest>>,
+    /// What was built the last time.
+    past: Past,
+    /// Microseconds that went into keys and look-ups.
+    cost: AtomicU64,
 }
 
 impl<'a> Worker<'a> {
@@ -67,7 +66,9 @@ impl<'a> Worker<'a> {
         environment: &'a Environment<'a>,
         layers: &'a Layers<'a>,
     ) -> Self {
-        let dockerfile = Digest::of(&environment.place);
+        let places = environment
+            .store
+            .places(environment.subject.of_dockerfile());
         Self {
             plan,
             environment,
@@ -77,18 +78,32 @@ impl<'a> Worker<'a> {
                 Privileges::Full => wants_directory(plan),
                 _ => vec![false; plan.steps.len()],
             },
-            positions: positions(plan),
-            dockerfile,
-            last: environment.store.places(dockerfile),
-            built: Mutex::default(),
+            past: Past::new(places),
+            cost: AtomicU64::default(),
         }
     }
 
-    fn built(&self, place: String, key: Digest) {
-        self.built
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(place, key);
+    pub(super) fn step(&self, id: StepId) -> &'a Step {
+        self.plan.step(id)
+    }
+
+    /// What was built the last time.
+    pub(super) fn past(&self) -> &Past {
+        &self.past
+    }
+
+    /// Does work that there would not be without a cache.
+    fn at_cost<T>(&self, work: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let result = work();
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.cost.fetch_add(micros, Ordering::Relaxed);
+        result
+    }
+
+    /// What keys and look-ups took so far.
+    pub(super) fn cost(&self) -> Duration {
+        Duration::from_micros(self.cost.load(Ordering::Relaxed))
     }
 
     /// Waits for a lock of the store, unless the build is stopped.
@@ -104,20 +119,6 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Keeps what was built where, so that later misses can be explained. Best effort: it serves explanations only.
-    pub(super) fn remember_places(&self) {
-        let mut places = self.last.clone();
-        places.keys.extend(
-            self.built
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
-        );
-        if places != self.last {
-            let _written = self.environment.store.put_places(self.dockerfile, &places);
-        }
-    }
-
     /// Time of files that the build makes itself.
     fn mtime(&self) -> i64 {
         self.environment.epoch.unwrap_or(DEFAULT_MTIME)
@@ -126,17 +127,6 @@ impl<'a> Worker<'a> {
     fn now(&self) -> String {
         rfc3339((self.environment.clock)())
     }
-}
-
-/// Counted once for all, since a file may have thousands of steps.
-fn positions(plan: &Plan) -> Vec<usize> {
-    let mut counts = BTreeMap::new();
-    let position = |step: &Step| {
-        let count: &mut usize = counts.entry(step.stage).or_default();
-        *count += 1;
-        *count - 1
-    };
-    plan.steps.iter().map(position).collect()
 }
 
 /// The graph says in advance who needs what: layers below a RUN have to be directories, others need not.
@@ -185,23 +175,21 @@ pub(super) fn execute(
 ) -> Result<StepResult, StepError> {
     let step = worker.plan.step(id);
     let inputs = Inputs::new(step, states);
-    let missed = match look_up(worker, id, &inputs)? {
-        Looked::Hit(hit) => return Ok(result(&inputs.below, hit.record, hit.remote, true)),
+    let missed = match worker.at_cost(|| look_up(worker, id, &inputs))? {
+        Looked::Hit(hit) => return Ok(found(&inputs.below, *hit)),
         Looked::Miss(missed) => missed,
     };
     let lock = worker.lock("step", missed.key)?;
     // Somebody else may have done it while we waited.
     if let Some(hit) = missed.again(worker, step) {
-        return Ok(result(&inputs.below, hit.record, hit.remote, true));
+        return Ok(found(&inputs.below, hit));
     }
     if worker.environment.cancel.is_cancelled() {
         return Err(StepError::Cancelled);
     }
-    let reason = reason(worker, step, &missed);
-    report.event(BuildEvent::Missed {
-        id: report.id,
-        reason: reason.to_string(),
-    });
+    let listings = worker.at_cost(|| explain::listings(worker, id, &inputs))?;
+    let reason = explain::reason(worker, id, &inputs, &missed, &listings);
+    report.missed(id, reason, missed.ingredients.as_map());
     let started = Instant::now();
     let made = match &step.kind {
         StepKind::Run(run) => run::execute(worker, run, &inputs, report),
@@ -211,7 +199,6 @@ pub(super) fn execute(
     let Missed {
         key,
         quick,
-        place,
         ingredients,
         foreign,
     } = missed;
@@ -222,29 +209,68 @@ pub(super) fn execute(
         bytes: made.layer.toc.content_size(),
         created: worker.now(),
         millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        place: worker.past.portable_place(worker.plan, id).to_owned(),
         ingredients: ingredients.into_map(),
     };
     worker
         .layers
         .remember(made.layer.diff_id, Arc::new(made.layer.toc));
-    let publication = Publication {
-        record: record.clone(),
-        quick,
-        lock: Some(lock),
-    };
-    if reads_context(step) && foreign_digests(worker, step, &inputs)? != foreign {
+    let result = made_now(&inputs.below, &record);
+    if reads_context(step) && worker.at_cost(|| foreign_digests(worker, step, &inputs))? != foreign
+    {
         // What was copied may be neither the old files nor the new ones: it must not be found under the key of either.
         let message = format!(
             "{}: files changed while they were read; the result is not kept in the cache",
             step.label
         );
         report.event(BuildEvent::Warning { message });
-        return Ok(result(&inputs.below, record, None, false));
+        return Ok(StepResult {
+            key: None,
+            ..result
+        });
     }
-    worker.built(place, key);
+    worker.at_cost(|| explain::keep(worker.environment.store, &listings));
+    let publication = Publication {
+        record,
+        quick,
+        lock: Some(lock),
+    };
     // The publisher lives as long as there are workers.
     let _sent = publish.send(publication);
-    Ok(result(&inputs.below, record, None, false))
+    Ok(result)
+}
+
+/// What the cache says of a step.
+pub(super) enum Foreseen {
+    /// It has the result.
+    Cached(StepResult),
+    /// It has not.
+    Runs(MissReason),
+    /// It takes files of layers that are not here yet, and that would have to be fetched to know.
+    Elsewhere,
+}
+
+/// Looks for the result of a step, and runs nothing. `states` are its inputs, in the order of [`Step::inputs`].
+pub(super) fn foresee(
+    worker: &Worker<'_>,
+    id: StepId,
+    states: Vec<State>,
+) -> Result<Foreseen, StepError> {
+    let step = worker.plan.step(id);
+    let inputs = Inputs::new(step, states);
+    if let Some(hit) = look_up::by_inputs(worker, step, &inputs) {
+        return Ok(Foreseen::Cached(found(&inputs.below, hit)));
+    }
+    if !inputs.are_here(worker, step) {
+        return Ok(Foreseen::Elsewhere);
+    }
+    Ok(match look_up(worker, id, &inputs)? {
+        Looked::Hit(hit) => Foreseen::Cached(found(&inputs.below, *hit)),
+        Looked::Miss(missed) => {
+            let listings = explain::listings(worker, id, &inputs)?;
+            Foreseen::Runs(explain::reason(worker, id, &inputs, &missed, &listings))
+        }
+    })
 }
 
 /// The states a step reads.
@@ -268,6 +294,18 @@ impl Inputs {
         }
     }
 
+    /// Whether all that the step takes files from is in the store.
+    fn are_here(&self, worker: &Worker<'_>, step: &Step) -> bool {
+        let store = worker.environment.store;
+        let is_here = |state: State| state.layers().iter().all(|l| store.has_layer(l.diff_id));
+        cache_key::foreign_sources(step)
+            .iter()
+            .all(|(source, _)| match source {
+                TreeSource::State(reference) => is_here(self.state(*reference)),
+                TreeSource::Context | TreeSource::NamedContext(_) => true,
+            })
+    }
+
     /// A state that the step takes files from.
     pub(super) fn state(&self, reference: StateRef) -> State {
         self.by_reference
@@ -277,23 +315,43 @@ impl Inputs {
     }
 }
 
-fn result(
-    below: &State,
-    record: StepRecord,
-    remote: Option<LayerSource>,
-    cached: bool,
-) -> StepResult {
-    let layer = Arc::new(LayerHandle {
+/// A result that the cache had.
+fn found(below: &State, hit: Hit) -> StepResult {
+    let imported = hit.remote.is_some();
+    let layer = LayerHandle {
+        remote: hit.remote,
+        ..layer(&hit.record)
+    };
+    StepResult {
+        cached: true,
+        imported,
+        ..result(below, &hit.record, layer)
+    }
+}
+
+fn made_now(below: &State, record: &StepRecord) -> StepResult {
+    result(below, record, layer(record))
+}
+
+fn layer(record: &StepRecord) -> LayerHandle {
+    LayerHandle {
         diff_id: record.diff_id,
         identity: record.content_id,
         bytes: record.bytes,
-        remote,
-    });
+        remote: None,
+    }
+}
+
+fn result(below: &State, record: &StepRecord, layer: LayerHandle) -> StepResult {
+    let layer = Arc::new(layer);
     StepResult {
         state: below.with(Arc::clone(&layer)),
         layer,
-        created: record.created,
-        cached,
+        created: record.created.clone(),
+        cached: false,
+        imported: false,
+        key: Some(record.key),
+        took: Duration::from_millis(record.millis),
     }
 }
 
@@ -303,17 +361,4 @@ fn reads_context(step: &Step) -> bool {
     cache_key::foreign_sources(step)
         .iter()
         .any(|(source, _)| is_context(source))
-}
-
-fn reason(worker: &Worker<'_>, step: &Step, missed: &Missed) -> MissReason {
-    if step.no_cache {
-        return MissReason::NoCache;
-    }
-    let store = worker.environment.store;
-    let last = worker
-        .last
-        .keys
-        .get(&missed.place)
-        .and_then(|key| store.step_ingredients(*key));
-    MissReason::between(last.as_ref(), &missed.ingredients)
 }

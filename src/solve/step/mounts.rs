@@ -184,7 +184,7 @@ fn context_state(
     from: &TreeSource,
     source: &str,
 ) -> Result<(State, String), StepError> {
-    let digest = digest::of_path(worker, from, source, inputs)?;
+    let digest = digest::of_path(worker, from, source, inputs, false)?.digest;
     let mut hasher = Hasher::new("context mount 1");
     hasher.field(digest.as_bytes());
     let key = hasher.finish();
@@ -241,6 +241,7 @@ fn make_context_layer(
         bytes: made.layer.toc.content_size(),
         created: worker.now(),
         millis: 0,
+        place: String::new(),
         ingredients: std::collections::BTreeMap::new(),
     };
     worker.environment.store.settle(&[record.diff_id])?;

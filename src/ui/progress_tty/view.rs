@@ -109,6 +109,13 @@ impl View {
                 return vec![format!(" => {label} {}", text::one_line(&message))];
             }
             BuildEvent::Finding { .. } => {}
+            BuildEvent::Account {
+                saved_millis,
+                cost_millis,
+            } => {
+                let line = units::account(saved_millis, cost_millis);
+                return vec![format!(" => {line}")];
+            }
             BuildEvent::Built { image_id, names } => {
                 self.end = End::Built;
                 let mut lines = vec![format!(" => image {image_id}")];
