@@ -2,6 +2,7 @@
 //!
 //! read → parse → plan, resolving bases until nothing is missing → check → solve → assemble → name → export
 
+mod cache;
 mod check;
 mod devices;
 mod error;
@@ -44,7 +45,8 @@ use crate::plan::{
 };
 use crate::sandbox::{Cancel, StepRunner};
 use crate::solve::{
-    self, BuildEvent, ContextTree, Environment, EventSink, Outcome, Solution, VertexId,
+    self, BuildEvent, ContextTree, Environment, EventSink, ImportedSteps, Outcome, Solution,
+    VertexId,
 };
 use crate::source::{Diagnostic, SourceMap};
 use crate::store::Store;
@@ -88,6 +90,8 @@ pub struct Report {
     pub image_id: Digest,
     /// Steps in all, and those that the cache had.
     pub steps: (usize, usize),
+    /// Milliseconds that went into reading and writing caches outside this machine.
+    pub cache_millis: u64,
     /// What the author should know.
     pub warnings: Vec<Diagnostic>,
 }
@@ -200,18 +204,16 @@ pub fn build(
         return Err(BuildError::Check(found.violated));
     }
     let devices = devices::resolve(&mut plan, &request.devices, vertices.sink)?;
+    let (imported, import_millis) = cache::import(request, tools, &mut vertices);
     let mut environment = environment(request, tools, &plan, (bases, devices), &opened)?;
-    let (solution, image_id) = mend::until_whole(tools, &mut vertices, |vertices| {
+    let imported = imported.as_ref();
+    environment.imported = imported.map(|imported| imported as &dyn ImportedSteps);
+    let (solution, image_id) = mend::until_whole(tools, imported, &mut vertices, |vertices| {
         // A failure stops the steps beside it, and nothing else.
         environment.cancel = tools.cancel.child();
-        let first = vertices.next;
-        vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
-        let solution = solve::solve(&plan, &environment, vertices.sink, first);
-        warn_of_mirrors(tools, vertices.sink);
-        let solution = solution?;
-        let image_id = output::finish(request, tools, &plan, &environment, &solution, vertices)?;
-        Ok((solution, image_id))
+        solve_and_finish(request, tools, &plan, &environment, vertices)
     })?;
+    let export_millis = cache::export(request, tools, (&plan, &solution), &mut vertices)?;
     let cached = (0..plan.steps.len())
         .filter(|i| solution.step(plan::StepId(*i)).cached)
         .count();
@@ -219,8 +221,26 @@ pub fn build(
     Ok(Report {
         image_id,
         steps,
+        cache_millis: import_millis.saturating_add(export_millis),
         warnings: sources.warnings.clone(),
     })
+}
+
+/// Runs the steps, and brings the image where it should be.
+fn solve_and_finish(
+    request: &Request,
+    tools: &Tools<'_>,
+    plan: &Plan,
+    environment: &Environment<'_>,
+    vertices: &mut Vertices<'_>,
+) -> Result<(Solution, Digest), BuildError> {
+    let first = vertices.next;
+    vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
+    let solution = solve::solve(plan, environment, vertices.sink, first);
+    warn_of_mirrors(tools, vertices.sink);
+    let solution = solution?;
+    let image_id = output::finish(request, tools, plan, environment, &solution, vertices)?;
+    Ok((solution, image_id))
 }
 
 /// A filter that no stage has does nothing, which is hardly what was meant.

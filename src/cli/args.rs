@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueHint};
 
+use super::caches::CacheArgs;
 use super::values;
 
 /// Compiles a Dockerfile into an OCI image. No daemon; one binary.
@@ -187,6 +188,9 @@ pub(super) struct BuildArgs {
     /// Ask registries again, even if the image is in the local store or was asked for a moment ago
     #[arg(long)]
     pub(super) pull: bool,
+
+    #[command(flatten)]
+    pub(super) caches: CacheArgs,
 
     /// Write the image ID, or the digest of the index over several platforms, to a file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

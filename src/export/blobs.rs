@@ -92,7 +92,10 @@ pub(super) fn prepare(
 }
 
 /// The blob of a layer in the compression asked for, made if need be.
-pub(super) fn blob_of(
+///
+/// # Errors
+/// A layer that is damaged or gone; the disk.
+pub fn blob_of(
     store: &Store,
     layer: &ExportLayer,
     spec: &OutputSpec,
@@ -105,26 +108,22 @@ pub(super) fn blob_of(
         let oci = media_type::to_oci_layer(&blob.media_type);
         return Ok(Descriptor::new(oci, blob.digest, blob.size));
     }
-    let (compression, media_type, name) = match spec.compression {
-        Compression::Uncompressed => (
-            layer::Compression::None,
-            media_type::OCI_LAYER,
-            "tar".to_owned(),
-        ),
+    let name = spec.compression_name();
+    let (compression, media_type) = match spec.compression {
+        Compression::Uncompressed => (layer::Compression::None, media_type::OCI_LAYER),
         Compression::Gzip => {
             let level = spec.level.unwrap_or(6);
             (
                 layer::Compression::Gzip { level },
                 media_type::OCI_LAYER_GZIP,
-                format!("gzip-{level}"),
             )
         }
         Compression::Zstd => {
-            let level = spec.level.unwrap_or(3);
-            let kind = layer::Compression::Zstd {
-                level: i32::try_from(level).unwrap_or(3),
-            };
-            (kind, media_type::OCI_LAYER_ZSTD, format!("zstd-{level}"))
+            let level = i32::try_from(spec.level.unwrap_or(3)).unwrap_or(3);
+            (
+                layer::Compression::Zstd { level },
+                media_type::OCI_LAYER_ZSTD,
+            )
         }
     };
     if let Some(known) = store.compressed(layer.diff_id, &name) {

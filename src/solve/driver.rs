@@ -32,6 +32,10 @@ pub struct StepResult {
     pub created: String,
     /// Whether the cache had it.
     pub cached: bool,
+    /// What is known of it; nothing if it must not be found again.
+    pub record: Option<StepRecord>,
+    /// A cheaper key that leads to the record.
+    pub quick: Option<Digest>,
 }
 
 /// What came of a plan.

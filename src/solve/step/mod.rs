@@ -34,7 +34,7 @@ use crate::layer::{Layer, Privileges};
 use crate::oci::{Digest, LayerSource};
 use crate::plan::{Plan, StateRef, Step, StepId, StepKind, TreeSource};
 use crate::store::{Lock, Places, StepRecord};
-use look_up::{Looked, Missed, foreign_digests, look_up};
+use look_up::{Hit, Looked, Missed, foreign_digests, look_up};
 
 /// Time of files that a build makes itself where no epoch is given: 1980-01-01, the earliest that ZIP archives can
 /// hold. The same for everybody, so that layers do not depend on when they were made.
@@ -186,13 +186,13 @@ pub(super) fn execute(
     let step = worker.plan.step(id);
     let inputs = Inputs::new(step, states);
     let missed = match look_up(worker, id, &inputs)? {
-        Looked::Hit(hit) => return Ok(result(&inputs.below, hit.record, hit.remote, true)),
+        Looked::Hit(hit) => return Ok(found(&inputs, *hit, publish)),
         Looked::Miss(missed) => missed,
     };
     let lock = worker.lock("step", missed.key)?;
     // Somebody else may have done it while we waited.
     if let Some(hit) = missed.again(worker, step) {
-        return Ok(result(&inputs.below, hit.record, hit.remote, true));
+        return Ok(found(&inputs, hit, publish));
     }
     if worker.environment.cancel.is_cancelled() {
         return Err(StepError::Cancelled);
@@ -239,12 +239,32 @@ pub(super) fn execute(
             step.label
         );
         report.event(BuildEvent::Warning { message });
-        return Ok(result(&inputs.below, record, None, false));
+        return Ok(StepResult {
+            record: None,
+            ..result(&inputs.below, record, (None, quick), false)
+        });
     }
     worker.built(place, key);
     // The publisher lives as long as there are workers.
     let _sent = publish.send(publication);
-    Ok(result(&inputs.below, record, None, false))
+    Ok(result(&inputs.below, record, (None, quick), false))
+}
+
+/// A result that was there. What others built is filed here too, so that it is found without them once its layer is here.
+fn found(inputs: &Inputs, hit: Hit, publish: &std::sync::mpsc::Sender<Publication>) -> StepResult {
+    let Hit {
+        record,
+        remote,
+        quick,
+    } = hit;
+    if remote.is_some() {
+        let _sent = publish.send(Publication {
+            record: record.clone(),
+            quick,
+            lock: None,
+        });
+    }
+    result(&inputs.below, record, (remote, quick), true)
 }
 
 /// The states a step reads.
@@ -280,7 +300,7 @@ impl Inputs {
 fn result(
     below: &State,
     record: StepRecord,
-    remote: Option<LayerSource>,
+    (remote, quick): (Option<LayerSource>, Option<Digest>),
     cached: bool,
 ) -> StepResult {
     let layer = Arc::new(LayerHandle {
@@ -292,8 +312,10 @@ fn result(
     StepResult {
         state: below.with(Arc::clone(&layer)),
         layer,
-        created: record.created,
+        created: record.created.clone(),
         cached,
+        record: Some(record),
+        quick,
     }
 }
 

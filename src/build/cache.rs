@@ -1,0 +1,241 @@
+//! Caches outside this machine in a build: read before the steps run, written after the image is where it should be. What goes
+//! wrong with them is a warning, unless the user wants a failure.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::error::BuildError;
+use super::request::Request;
+use super::{Tools, Vertices, output};
+use crate::cache::{
+    self, BuiltStep, CacheError, ExportSpec, ExportTo, Exported, INLINE_KEY, Imported, Means, Place,
+};
+use crate::export::{ExportLayer, OutputKind, OutputSpec};
+use crate::image::AssembledImage;
+use crate::oci::Digest;
+use crate::plan::{Plan, StateRef, StepId};
+use crate::solve::{BuildEvent, LayerError, Solution, StepError};
+
+/// What caches are read and written with.
+fn means(request: &Request, tools: &Tools<'_>) -> Means {
+    Means {
+        store: Arc::clone(&tools.store),
+        client: tools.client.clone(),
+        clock: request.clock,
+    }
+}
+
+/// Reads the caches that the build may use. Gives the milliseconds that it took, too.
+pub(super) fn import(
+    request: &Request,
+    tools: &Tools<'_>,
+    vertices: &mut Vertices<'_>,
+) -> (Option<Imported>, u64) {
+    let specs = &request.cache.from;
+    if specs.is_empty() {
+        return (None, 0);
+    }
+    let started = Instant::now();
+    let ids: Vec<_> = specs
+        .iter()
+        .map(|spec| vertices.begin(format!("importing cache manifest from {}", spec.place)))
+        .collect();
+    let (imported, results) = cache::import(&means(request, tools), specs);
+    for ((spec, id), result) in specs.iter().zip(ids).zip(results) {
+        let event = match result {
+            Ok(records) => BuildEvent::Output {
+                id,
+                bytes: format!("{records} records\n").into_bytes(),
+            },
+            Err(error) => warning(&format!("the cache {} is not used", spec.place), &error),
+        };
+        vertices.sink.emit(event);
+        vertices.end(id, &Ok(()), started.elapsed());
+    }
+    (Some(imported), millis(started))
+}
+
+/// Whether a failure is that of a cache that promised a layer. What it promised is forgotten, so that the next attempt makes it.
+pub(super) fn is_to_blame(
+    imported: Option<&Imported>,
+    error: &BuildError,
+    vertices: &mut Vertices<'_>,
+) -> bool {
+    let Some(imported) = imported else {
+        return false;
+    };
+    if error.category() == super::Category::Interrupted {
+        return false;
+    }
+    let wrong = match error {
+        BuildError::Solve(error) => match &error.source {
+            StepError::Layer(error) => wrong_layer(error),
+            _ => None,
+        },
+        BuildError::Export(crate::export::ExportError::Layer { diff_id, .. }) => Some(*diff_id),
+        _ => None,
+    };
+    let forgotten = imported.forget_failed(wrong);
+    for message in &forgotten {
+        vertices.sink.emit(BuildEvent::Warning {
+            message: message.clone(),
+        });
+    }
+    !forgotten.is_empty()
+}
+
+fn wrong_layer(error: &LayerError) -> Option<Digest> {
+    match error {
+        LayerError::WrongContent { diff_id, .. } | LayerError::Format { diff_id, .. } => {
+            Some(*diff_id)
+        }
+        _ => None,
+    }
+}
+
+/// Writes the caches that were asked for. Gives the milliseconds that it took.
+pub(super) fn export(
+    request: &Request,
+    tools: &Tools<'_>,
+    (plan, solution): (&Plan, &Solution),
+    vertices: &mut Vertices<'_>,
+) -> Result<u64, BuildError> {
+    let started = Instant::now();
+    let places = request.cache.to.iter().filter_map(|spec| match &spec.to {
+        ExportTo::Place(place) => Some((spec, place)),
+        ExportTo::Inline => None,
+    });
+    let mut steps = None;
+    for (spec, place) in places {
+        let steps = steps.get_or_insert_with(|| built_steps(plan, solution));
+        vertices.work(format!("exporting cache to {place}"), |sink, id| {
+            let usual = usual_output(request);
+            let pushed = output::pushed(request);
+            let means = means(request, tools);
+            match cache::export(&means, (spec, place), steps, &usual, &pushed) {
+                Ok(exported) => {
+                    let bytes = line(&exported).into_bytes();
+                    sink.emit(BuildEvent::Output { id, bytes });
+                    Ok(())
+                }
+                Err(error) => outcome(spec, place, error, sink),
+            }
+        })?;
+    }
+    Ok(millis(started))
+}
+
+/// A cache that was not written.
+fn outcome(
+    spec: &ExportSpec,
+    place: &Place,
+    error: CacheError,
+    sink: &mut dyn crate::solve::EventSink,
+) -> Result<(), BuildError> {
+    match (error, spec.ignore_error) {
+        (CacheError::Stopped, _) => Err(BuildError::Interrupted),
+        (source, Some(false)) => Err(BuildError::Cache {
+            place: place.to_string(),
+            source: Box::new(source),
+        }),
+        (error, _) => {
+            sink.emit(warning(
+                &format!("the cache {place} was not written"),
+                &error,
+            ));
+            Ok(())
+        }
+    }
+}
+
+fn warning(what: &str, error: &CacheError) -> BuildEvent {
+    BuildEvent::Warning {
+        message: format!("{what}: {}", crate::fsio::with_causes(error)),
+    }
+}
+
+fn line(exported: &Exported) -> String {
+    let left_out = match exported.left_out {
+        0 => String::new(),
+        count => format!(", {count} left out because their layers are gone"),
+    };
+    let records = exported.records;
+    match exported.sent {
+        None => format!("{records} records, all there already{left_out}\n"),
+        Some(sent) => format!(
+            "{records} records, {} blobs sent ({}), {} were there{left_out}\n",
+            sent.blobs,
+            cache::size(sent.bytes),
+            sent.there
+        ),
+    }
+}
+
+/// The steps of a build, in the order of the plan.
+fn built_steps(plan: &Plan, solution: &Solution) -> Vec<BuiltStep> {
+    let mut in_image = vec![false; plan.steps.len()];
+    for image in &plan.images {
+        for step in plan.chain(image.state).1 {
+            in_image[step.0] = true;
+        }
+    }
+    (0..plan.steps.len())
+        .map(|index| built_step(solution, StepId(index), in_image[index]))
+        .collect()
+}
+
+fn built_step(solution: &Solution, id: StepId, in_image: bool) -> BuiltStep {
+    let result = solution.step(id);
+    BuiltStep {
+        record: result.record.clone(),
+        quick: result.quick,
+        layer: ExportLayer {
+            diff_id: result.layer.diff_id,
+            remote: result.layer.remote.clone(),
+        },
+        in_image,
+    }
+}
+
+/// How the layers of the image are compressed: those of the cache are the same blobs.
+fn usual_output(request: &Request) -> OutputSpec {
+    let has_layers = |output: &&OutputSpec| match output.kind {
+        OutputKind::Oci | OutputKind::Docker => true,
+        OutputKind::Image => output.push,
+        _ => false,
+    };
+    let first = request.outputs.iter().find(has_layers);
+    first
+        .cloned()
+        .unwrap_or_else(|| OutputSpec::new(OutputKind::Oci))
+}
+
+/// Puts the records of an image into its config, if that was asked for. Those of its base are not its own.
+pub(super) fn embed(
+    request: &Request,
+    (plan, solution): (&Plan, &Solution),
+    state: StateRef,
+    image: &mut AssembledImage,
+) {
+    let wanted = request
+        .cache
+        .to
+        .iter()
+        .any(|spec| spec.to == ExportTo::Inline);
+    let value = wanted.then(|| {
+        let (_, steps) = plan.chain(state);
+        let steps: Vec<BuiltStep> = steps
+            .into_iter()
+            .map(|id| built_step(solution, id, true))
+            .collect();
+        let compression = usual_output(request).compression_name();
+        cache::inline(&steps, &image.diff_ids, Some(&compression))
+    });
+    if value.is_some() || image.config.raw().contains_key(INLINE_KEY) {
+        image.config.set_top(INLINE_KEY, value);
+    }
+}
+
+fn millis(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

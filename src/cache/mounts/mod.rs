@@ -1,0 +1,5 @@
+//! Folders of cache mounts, saved and restored.
+
+mod spec;
+
+pub use spec::MountsSpec;
