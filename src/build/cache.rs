@@ -1,19 +1,22 @@
 //! Caches outside this machine in a build: read before the steps run, written after the image is where it should be. What goes
 //! wrong with them is a warning, unless the user wants a failure.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::error::BuildError;
 use super::request::Request;
 use super::{Tools, Vertices, output};
+use crate::cache::mounts::Mounts;
 use crate::cache::{
     self, BuiltStep, CacheError, ExportSpec, ExportTo, Exported, INLINE_KEY, Imported, Means, Place,
 };
 use crate::export::{ExportLayer, OutputKind, OutputSpec};
 use crate::image::AssembledImage;
+use crate::layer::Privileges;
 use crate::oci::Digest;
-use crate::plan::{Plan, StateRef, StepId};
+use crate::plan::{Plan, RunMount, StateRef, StepId, StepKind};
 use crate::solve::{BuildEvent, LayerError, Solution, StepError};
 
 /// What caches are read and written with.
@@ -53,6 +56,68 @@ pub(super) fn import(
         vertices.end(id, &Ok(()), started.elapsed());
     }
     (Some(imported), millis(started))
+}
+
+/// The places that folders of cache mounts are restored from.
+pub(super) fn mounts(
+    request: &Request,
+    tools: &Tools<'_>,
+    privileges: Privileges,
+) -> Option<Mounts> {
+    let specs = &request.cache.mounts;
+    let mounts = || Mounts::new(means(request, tools), specs, privileges);
+    (!specs.is_empty()).then(mounts)
+}
+
+/// Saves the folders of the cache mounts that steps of this build used. Gives the milliseconds that it took.
+pub(super) fn save_mounts(
+    request: &Request,
+    tools: &Tools<'_>,
+    (plan, solution): (&Plan, &Solution),
+    privileges: Privileges,
+    vertices: &mut Vertices<'_>,
+) -> Result<u64, BuildError> {
+    let started = Instant::now();
+    for spec in request.cache.mounts.iter().filter(|spec| spec.save) {
+        let mut folders = BTreeMap::new();
+        for id in used_mounts(plan, solution).filter(|id| spec.is_about(id)) {
+            folders.insert(id.to_owned(), tools.store.cache_mount(id));
+        }
+        if folders.is_empty() {
+            continue;
+        }
+        let place = &spec.place;
+        vertices.work(format!("saving cache mounts to {place}"), |sink, id| {
+            match cache::mounts::save(&means(request, tools), spec, &folders, privileges) {
+                Ok(lines) => {
+                    let bytes = format!("{}\n", lines.join("\n")).into_bytes();
+                    sink.emit(BuildEvent::Output { id, bytes });
+                    Ok(())
+                }
+                Err(_) if tools.client.stop().is_requested() => Err(BuildError::Interrupted),
+                Err(error) => {
+                    let what = format!("cache mounts were not saved to {place}");
+                    sink.emit(warning(&what, &error));
+                    Ok(())
+                }
+            }
+        })?;
+    }
+    Ok(millis(started))
+}
+
+/// The ids of the cache mounts of steps that ran. Those that start with content stay here.
+fn used_mounts<'a>(plan: &'a Plan, solution: &'a Solution) -> impl Iterator<Item = &'a str> {
+    let steps = plan.steps.iter().enumerate();
+    let ran = steps.filter(|(index, _)| !solution.step(StepId(*index)).cached);
+    ran.flat_map(|(_, step)| match &step.kind {
+        StepKind::Run(run) => run.mounts.as_slice(),
+        _ => &[],
+    })
+    .filter_map(|mount| match mount {
+        RunMount::Cache { id, from: None, .. } => Some(id.as_str()),
+        _ => None,
+    })
 }
 
 /// Whether a failure is that of a cache that promised a layer. What it promised is forgotten, so that the next attempt makes it.

@@ -45,8 +45,8 @@ use crate::plan::{
 };
 use crate::sandbox::{Cancel, StepRunner};
 use crate::solve::{
-    self, BuildEvent, ContextTree, Environment, EventSink, ImportedSteps, Outcome, Solution,
-    VertexId,
+    self, BuildEvent, ContextTree, Environment, EventSink, ImportedSteps, Outcome, SavedMounts,
+    Solution, VertexId,
 };
 use crate::source::{Diagnostic, SourceMap};
 use crate::store::Store;
@@ -208,12 +208,18 @@ pub fn build(
     let mut environment = environment(request, tools, &plan, (bases, devices), &opened)?;
     let imported = imported.as_ref();
     environment.imported = imported.map(|imported| imported as &dyn ImportedSteps);
+    let privileges = environment.privileges;
+    let mounts = cache::mounts(request, tools, privileges);
+    environment.saved_mounts = mounts.as_ref().map(|mounts| mounts as &dyn SavedMounts);
     let (solution, image_id) = mend::until_whole(tools, imported, &mut vertices, |vertices| {
         // A failure stops the steps beside it, and nothing else.
         environment.cancel = tools.cancel.child();
         solve_and_finish(request, tools, &plan, &environment, vertices)
     })?;
-    let export_millis = cache::export(request, tools, (&plan, &solution), &mut vertices)?;
+    let built = (&plan, &solution);
+    let export_millis = cache::export(request, tools, built, &mut vertices)?.saturating_add(
+        cache::save_mounts(request, tools, built, privileges, &mut vertices)?,
+    );
     let cached = (0..plan.steps.len())
         .filter(|i| solution.step(plan::StepId(*i)).cached)
         .count();
@@ -375,6 +381,7 @@ fn environment<'a>(
     Ok(Environment {
         store: &tools.store,
         imported: None,
+        saved_mounts: None,
         runner: tools.runner,
         context,
         named_contexts,

@@ -13,7 +13,9 @@ mod step;
 mod times;
 
 pub use driver::{Solution, StepResult, solve};
-pub use environment::{ContextTree, Environment, ImportedSteps, RunSettings, SecretSource};
+pub use environment::{
+    ContextTree, Environment, ImportedSteps, Restored, RunSettings, SavedMounts, SecretSource,
+};
 pub use error::{LayerError, SolveError, StepError};
 pub use event::{BuildEvent, EVENT_VERSION, EventSink, Outcome, VertexId};
 pub use layers::{Layers, open_file};
