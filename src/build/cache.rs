@@ -46,9 +46,9 @@ pub(super) fn import(
     let (imported, results) = cache::import(&means(request, tools), specs);
     for ((spec, id), result) in specs.iter().zip(ids).zip(results) {
         let event = match result {
-            Ok(records) => BuildEvent::Output {
+            Ok(records) => BuildEvent::Noted {
                 id,
-                bytes: format!("{records} records\n").into_bytes(),
+                text: format!("{records} records"),
             },
             Err(error) => warning(&format!("the cache {} is not used", spec.place), &error),
         };
@@ -90,8 +90,9 @@ pub(super) fn save_mounts(
         vertices.work(format!("saving cache mounts to {place}"), |sink, id| {
             match cache::mounts::save(&means(request, tools), spec, &folders, privileges) {
                 Ok(lines) => {
-                    let bytes = format!("{}\n", lines.join("\n")).into_bytes();
-                    sink.emit(BuildEvent::Output { id, bytes });
+                    for text in lines {
+                        sink.emit(BuildEvent::Noted { id, text });
+                    }
                     Ok(())
                 }
                 Err(_) if tools.client.stop().is_requested() => Err(BuildError::Interrupted),
@@ -179,8 +180,8 @@ pub(super) fn export(
             let means = means(request, tools);
             match cache::export(&means, (spec, place), steps, &usual, &pushed) {
                 Ok(exported) => {
-                    let bytes = line(&exported).into_bytes();
-                    sink.emit(BuildEvent::Output { id, bytes });
+                    let text = line(&exported);
+                    sink.emit(BuildEvent::Noted { id, text });
                     Ok(())
                 }
                 Err(error) => outcome(spec, place, error, sink),
@@ -226,9 +227,9 @@ fn line(exported: &Exported) -> String {
     };
     let records = exported.records;
     match exported.sent {
-        None => format!("{records} records, all there already{left_out}\n"),
+        None => format!("{records} records, all there already{left_out}"),
         Some(sent) => format!(
-            "{records} records, {} blobs sent ({}), {} were there{left_out}\n",
+            "{records} records, {} blobs sent ({}), {} were there{left_out}",
             sent.blobs,
             cache::size(sent.bytes),
             sent.there

@@ -70,6 +70,9 @@ pub enum CacheError {
         /// Why, in words.
         reason: String,
     },
+    /// The network is off.
+    #[error("`--offline` keeps builder from asking")]
+    Offline,
     /// A layer cannot be made a blob.
     #[error(transparent)]
     Export(#[from] ExportError),

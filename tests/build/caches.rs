@@ -362,3 +362,94 @@ fn platforms_of_one_build_share_a_cache_and_other_tools_can_copy_it() {
     let stderr = build(&TestEnv::new(), &["--cache-from", &place]);
     Progress::read(&stderr).all_cached(4);
 }
+
+/// The store of a machine, and the same build with a cache mount on it.
+fn build_with_mount(env: &TestEnv, run: &str, more: &[&str]) -> String {
+    let context = env.write(
+        "context/Dockerfile",
+        "FROM base\nARG RUN\nRUN --mount=type=cache,id=stuff,target=/stuff \\\n    \
+         ls /stuff >/found && date >/stuff/$RUN && head -c 3000000 /dev/urandom >/stuff/large-$RUN && cat /found\n",
+    );
+    let context = context.parent().expect("a folder");
+    let argument = format!("RUN={run}");
+    let mut arguments: Vec<OsString> = bases::build_context("base", Base::Busybox).into();
+    arguments.extend(
+        ["--build-arg", &argument]
+            .iter()
+            .chain(more)
+            .map(OsString::from),
+    );
+    arguments.push(context.into());
+    env.build(arguments).succeeded().stderr
+}
+
+#[test]
+fn a_cache_mount_goes_from_machine_to_machine() {
+    require_capability!(Root, Overlay, Base(Busybox));
+    let registry = FakeRegistry::start();
+    let place = format!("type=registry,ref={}/app:mounts", registry.host());
+    let flags = ["--cache-mounts", &place];
+    let first = TestEnv::new();
+    let said = build_with_mount(&first, "one", &flags);
+    assert!(said.contains("stuff: 3.0 MB, 3.0 MB sent"), "{said}");
+
+    // Another machine begins with what the first one had, and adds to it.
+    let second = TestEnv::new();
+    let said = build_with_mount(&second, "two", &flags);
+    assert!(said.contains("stuff: 3.0 MB, 3.0 MB fetched"), "{said}");
+    assert!(said.contains("large-one"), "{said}");
+    assert!(said.contains("stuff: 6.0 MB, 3.0 MB sent"), "{said}");
+
+    // What is there is kept: nothing is fetched for it.
+    registry.clear_log();
+    let said = build_with_mount(
+        &first,
+        "three",
+        &["--cache-mounts", &format!("{place},mode=restore")],
+    );
+    assert!(
+        !said.contains("fetched") && said.contains("large-one") && !said.contains("large-two"),
+        "{said}"
+    );
+    assert_eq!(registry.requests(), [""; 0]);
+
+    // A build that the cache answers needs no folder, and one that is to start anew gets none.
+    let third = TestEnv::new();
+    let said = build_with_mount(
+        &third,
+        "four",
+        &[
+            "--no-cache",
+            "--cache-mounts",
+            &format!("{place},mode=restore"),
+        ],
+    );
+    assert!(!said.contains("large-one"), "{said}");
+    registry.clear_log();
+    let said = build_with_mount(&third, "four", &flags);
+    assert!(
+        !said.contains("saving cache mounts") && registry.requests().is_empty(),
+        "{said}"
+    );
+
+    // A place that cannot be read is a warning.
+    let nowhere = format!("{place},mode=restore").replace("app:mounts", "app/../x");
+    assert!(
+        third
+            .build(["--cache-mounts", &nowhere, "."])
+            .exited(2)
+            .stderr
+            .contains("invalid cache reference")
+    );
+    registry.fault(
+        "/manifests/mounts",
+        100,
+        Effect::Status(403, Vec::new(), String::new()),
+    );
+    let said = build_with_mount(&TestEnv::new(), "five", &flags);
+    assert!(
+        said.contains("cache mount stuff was not restored from"),
+        "{said}"
+    );
+    assert!(said.contains("cache mounts were not saved to"), "{said}");
+}

@@ -30,6 +30,7 @@ pub mod process;
 pub mod progress;
 pub(crate) mod registry;
 pub mod rootfs;
+pub mod s3;
 
 pub(crate) use capability::require_capability;
 pub use env::TestEnv;

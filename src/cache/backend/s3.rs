@@ -48,6 +48,9 @@ type Answer<T> = Result<T, object_store::Error>;
 impl S3Place {
     /// Prepares the client; without keys it asks the machine's instance metadata for some.
     pub(super) fn open(s3: &S3, means: &Means) -> Result<Self, CacheError> {
+        if means.client.is_offline() {
+            return Err(CacheError::Offline);
+        }
         let options = ClientOptions::new()
             .with_timeout(REQUEST_TIME)
             .with_connect_timeout(Duration::from_secs(15));

@@ -80,9 +80,9 @@ pub(super) fn restore(
     }
     // Takes the place of an empty folder, and of no other.
     fsio::rename(&aside, &folder)?;
-    report.event(BuildEvent::Output {
+    report.event(BuildEvent::Noted {
         id: report.id,
-        bytes: format!("{line}\n").into_bytes(),
+        text: line,
     });
     Ok(())
 }
