@@ -36,6 +36,7 @@
 //! - [`store`]: files on disk: blobs, layers, step records, names, locks
 //! - [`image`]: OCI layouts as bases; config, history and manifest of what was built
 //! - [`export`]: layouts, tarballs, pushes
+//! - [`cache`]: caches outside this machine: records of steps with their layers, folders of cache mounts
 //! - [`ui`]: events and failures as text
 //!
 //! # Invariants
@@ -68,6 +69,7 @@
 
 pub mod agent;
 pub mod build;
+pub mod cache;
 pub mod cdi;
 pub mod cli;
 pub mod context;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::cache::CacheError;
 use crate::context::{ContextError, IgnoreError};
 use crate::dockerfile::directive::CheckOptionsError;
 use crate::export::{Damage, ExportError};
@@ -134,6 +135,14 @@ pub enum BuildError {
     /// An output could not be written.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// A cache could not be written, and the user wants that to be a failure.
+    #[error("cannot write the cache {place}: {source}")]
+    Cache {
+        /// Where it goes.
+        place: String,
+        /// Why not.
+        source: Box<CacheError>,
+    },
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -263,6 +272,7 @@ impl BuildError {
             | Self::StandardInput(_)
             | Self::DockerfileChanged
             | Self::Export(_)
+            | Self::Cache { .. }
             | Self::Store(_)
             | Self::Disk(_) => Category::Environment,
         }
@@ -344,6 +354,10 @@ impl BuildError {
             Self::NoSuchStage(_) => {
                 vec!["`--call=targets` lists the stages of a Dockerfile".to_owned()]
             }
+            Self::Cache { .. } => vec![
+                "without `ignore-error=false` a cache that cannot be written is a warning"
+                    .to_owned(),
+            ],
             Self::DockerfileChanged => vec!["mend it once more".to_owned()],
             Self::Check(_) => vec![
                 "fix what the warnings say, or take rules out with `# check=skip=RULE`".to_owned(),

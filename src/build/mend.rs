@@ -5,8 +5,10 @@
 
 use std::collections::BTreeSet;
 
+use super::cache;
 use super::error::BuildError;
 use super::{Tools, Vertices};
+use crate::cache::Imported;
 use crate::export::Damage;
 use crate::solve::BuildEvent;
 
@@ -16,6 +18,7 @@ const MOST_BLOBS: usize = 100;
 /// Does a piece of work until it meets with no damage, or with the same once more.
 pub(super) fn until_whole<T>(
     tools: &Tools<'_>,
+    imported: Option<&Imported>,
     vertices: &mut Vertices<'_>,
     mut work: impl FnMut(&mut Vertices<'_>) -> Result<T, BuildError>,
 ) -> Result<T, BuildError> {
@@ -25,6 +28,8 @@ pub(super) fn until_whole<T>(
         let error = match work(vertices) {
             Ok(value) => return Ok(value),
             Err(error) if tools.cancel.is_cancelled() => return Err(error),
+            // A cache promised what it does not have: without that promise the steps run.
+            Err(error) if cache::is_to_blame(imported, &error, vertices) => continue,
             Err(error) => error,
         };
         let what = match error.damage() {

@@ -2,6 +2,7 @@
 //!
 //! read → parse → plan, resolving bases until nothing is missing → check → solve → assemble → name → export
 
+mod cache;
 mod check;
 mod devices;
 mod error;
@@ -48,7 +49,8 @@ use crate::plan::{
 };
 use crate::sandbox::{Cancel, StepRunner};
 use crate::solve::{
-    self, BuildEvent, ContextTree, Environment, EventSink, Outcome, Solution, VertexId,
+    self, BuildEvent, ContextTree, Environment, EventSink, ImportedSteps, Outcome, SavedMounts,
+    Solution, VertexId,
 };
 use crate::source::{Diagnostic, SourceMap};
 use crate::store::Store;
@@ -206,33 +208,59 @@ pub fn build(
         return Err(BuildError::Check(found.violated));
     }
     let devices = devices::resolve(&mut plan, &request.devices, vertices.sink)?;
+    let (imported, import_millis) = cache::import(request, tools, &mut vertices);
     let mut environment = environment(request, tools, &plan, (bases, devices), &opened)?;
+    let imported = imported.as_ref();
+    environment.imported = imported.map(|imported| imported as &dyn ImportedSteps);
+    let privileges = environment.privileges;
+    let mounts = cache::mounts(request, tools, privileges);
+    environment.saved_mounts = mounts.as_ref().map(|mounts| mounts as &dyn SavedMounts);
     if let Some(required) = &request.require_cached {
         foresight::require(required, &dockerfile, &plan, &environment)?;
     }
-    let (solution, image_id) = mend::until_whole(tools, &mut vertices, |vertices| {
+    let (solution, image_id) = mend::until_whole(tools, imported, &mut vertices, |vertices| {
         // A failure stops the steps beside it, and nothing else.
         environment.cancel = tools.cancel.child();
-        let first = vertices.next;
-        vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
-        let solution = solve::solve(&plan, &environment, vertices.sink, first);
-        warn_of_mirrors(tools, vertices.sink);
-        let solution = solution?;
-        let image_id = output::finish(request, tools, &plan, &environment, &solution, vertices)?;
-        Ok((solution, image_id))
+        solve_and_finish(request, tools, &plan, &environment, vertices)
     })?;
+    let built = (&plan, &solution);
+    let export_millis = cache::export(request, tools, built, &mut vertices)?.saturating_add(
+        cache::save_mounts(request, tools, built, privileges, &mut vertices)?,
+    );
     let cached = (0..plan.steps.len())
         .filter(|i| solution.step(plan::StepId(*i)).cached)
         .count();
     let steps = (plan.steps.len(), cached);
-    let account = solution.account();
-    account.event().map(|event| vertices.sink.emit(event));
+    let mut account = solution.account();
+    account += solve::Account::costing(Duration::from_millis(
+        import_millis.saturating_add(export_millis),
+    ));
+    if let Some(event) = account.event() {
+        vertices.sink.emit(event);
+    }
     Ok(Report {
         image_id,
         steps,
         account,
         warnings: sources.warnings.clone(),
     })
+}
+
+/// Runs the steps, and brings the image where it should be.
+fn solve_and_finish(
+    request: &Request,
+    tools: &Tools<'_>,
+    plan: &Plan,
+    environment: &Environment<'_>,
+    vertices: &mut Vertices<'_>,
+) -> Result<(Solution, Digest), BuildError> {
+    let first = vertices.next;
+    vertices.next += u32::try_from(plan.steps.len()).unwrap_or(u32::MAX - first);
+    let solution = solve::solve(plan, environment, vertices.sink, first);
+    warn_of_mirrors(tools, vertices.sink);
+    let solution = solution?;
+    let image_id = output::finish(request, tools, plan, environment, &solution, vertices)?;
+    Ok((solution, image_id))
 }
 
 /// A filter that no stage has does nothing, which is hardly what was meant.
@@ -367,6 +395,7 @@ fn environment<'a>(
     Ok(Environment {
         store: &tools.store,
         imported: None,
+        saved_mounts: None,
         runner: tools.runner,
         context,
         named_contexts,

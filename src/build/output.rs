@@ -36,7 +36,14 @@ pub(super) fn finish(
     let mut images = Vec::with_capacity(plan.images.len());
     let mut stored = Vec::with_capacity(plan.images.len());
     for planned in &plan.images {
-        let assembled = super::assembled(plan, planned, environment, solution);
+        let mut assembled = super::assembled(plan, planned, environment, solution);
+        super::cache::embed(
+            request,
+            &tools.store,
+            (plan, solution),
+            planned.state,
+            &mut assembled,
+        );
         let state = solution.state(planned.state);
         stored.push(stored_layers(&state));
         let below = state.layers();
@@ -142,7 +149,7 @@ fn write(
     spec: &OutputSpec,
     vertices: &mut Vertices<'_>,
 ) -> Result<Option<Descriptor>, BuildError> {
-    let names = output_names(set, spec);
+    let names = output_names(&set.names, spec);
     match spec.kind {
         OutputKind::Oci | OutputKind::Docker => {
             let what = if spec.kind == OutputKind::Docker {
@@ -205,17 +212,21 @@ fn unless_stopped<T>(tools: &Tools<'_>, result: Result<T, ExportError>) -> Resul
     })
 }
 
-fn output_names(set: &ImageSet, spec: &OutputSpec) -> Vec<Reference> {
+/// The names under which the image is pushed.
+pub(super) fn pushed(request: &Request) -> Vec<Reference> {
+    let pushing = request.outputs.iter().filter(|output| output.push);
+    pushing
+        .flat_map(|output| output_names(&request.names, output))
+        .collect()
+}
+
+fn output_names(names: &[Reference], spec: &OutputSpec) -> Vec<Reference> {
     let own: Vec<Reference> = spec
         .names
         .iter()
         .filter_map(|name| name.parse().ok())
         .collect();
-    if own.is_empty() {
-        set.names.clone()
-    } else {
-        own
-    }
+    if own.is_empty() { names.to_vec() } else { own }
 }
 
 /// The registry client reports from many threads; the sink is one. What came is handed over when it is done, except

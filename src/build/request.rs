@@ -24,6 +24,8 @@ pub struct Request {
     pub devices: DeviceSettings,
     /// Where the result goes.
     pub outputs: Vec<OutputSpec>,
+    /// Caches outside this machine.
+    pub cache: crate::cache::Request,
     /// Names of the image.
     pub names: Vec<Reference>,
     /// Write an index even over the image of a single platform (`BUILDKIT_MULTI_PLATFORM`).

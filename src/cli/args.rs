@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueHint};
 
+use super::caches::CacheArgs;
 use super::values;
 
 /// Compiles a Dockerfile into an OCI image. No daemon; one binary.
@@ -195,6 +196,9 @@ pub(super) struct BuildArgs {
     /// Fail, before anything runs, unless every step is in the cache, or every step of a stage and of what it needs
     #[arg(long, value_name = "STAGE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub(super) require_cached: Option<String>,
+
+    #[command(flatten)]
+    pub(super) caches: CacheArgs,
 
     /// Write the image ID, or the digest of the index over several platforms, to a file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -4,6 +4,7 @@
 //! what the files say (`config`, `preferences`), `commands/` does it. `failure` turns any error into words, hints and an exit code.
 
 mod args;
+mod caches;
 mod commands;
 mod config;
 mod contexts;

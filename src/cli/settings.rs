@@ -6,18 +6,19 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::args::BuildArgs;
-use super::contexts;
 use super::failure::Failure;
 use super::preferences::Preferences;
+use super::{caches, contexts};
 use super::{permissions, values};
 use crate::agent::{AgentSource, Agents};
 use crate::build::{
     ContextSource, DockerfileSource, PlanRequest, Request, RequireCached, SourceRequest,
 };
+use crate::cache::Defaults;
 use crate::export::{Destination, OutputKind, OutputSpec};
 use crate::oci::{Platform, Reference};
 use crate::plan::{NetworkMode, NoCache};
-use crate::registry::{self, Credentials};
+use crate::registry::{self, Credentials, Secret};
 use crate::solve::{RunSettings, SecretSource};
 use crate::source::boolean;
 use crate::ui;
@@ -219,8 +220,15 @@ pub(super) fn build(
     if switch(&plan, "BUILDKIT_CONTEXT_KEEP_GIT_DIR")? {
         contexts::keep_git_dir(&mut source.context).map_err(Failure::usage)?;
     }
+    let inline = switch(&plan, "BUILDKIT_INLINE_CACHE")?;
+    let cache = args.caches.request(&s3(environment), inline)?;
+    let mut registry = registry(&args.input.insecure_registry, &preferences, environment)?;
+    registry
+        .insecure
+        .extend(caches::insecure_registries(&cache));
     Ok(Request {
         source,
+        cache,
         index: switch(&plan, "BUILDKIT_MULTI_PLATFORM")?,
         plan,
         run: RunSettings {
@@ -230,7 +238,7 @@ pub(super) fn build(
         devices: permissions::devices(args),
         outputs,
         names,
-        registry: registry(&args.input.insecure_registry, &preferences, environment)?,
+        registry,
         root: preferences.root.value,
         pull: args.pull,
         tag_age: preferences.tag_age.value,
@@ -246,6 +254,20 @@ pub(super) fn build(
         jobs: preferences.jobs.value.get(),
         clock: clock(),
     })
+}
+
+/// What the environment says of S3.
+fn s3(environment: &Environment) -> Defaults {
+    let text = |name: &str| environment.get(name).map(str::to_owned);
+    let secret = |name: &str| environment.get(name).map(Secret::new);
+    Defaults {
+        bucket: text("AWS_BUCKET"),
+        region: text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION")),
+        endpoint: text("AWS_ENDPOINT_URL_S3").or_else(|| text("AWS_ENDPOINT_URL")),
+        access_key_id: text("AWS_ACCESS_KEY_ID"),
+        secret_access_key: secret("AWS_SECRET_ACCESS_KEY"),
+        session_token: secret("AWS_SESSION_TOKEN"),
+    }
 }
 
 /// The preferences with the flags of a build on top.

@@ -25,10 +25,8 @@ pub fn write_archive(
     destination: &Destination,
     stdout: &mut dyn Write,
 ) -> Result<Descriptor, ExportError> {
-    for (_, layer) in set.layers() {
-        if let Some(remote) = &layer.remote {
-            store.fetch(remote)?;
-        }
+    for (descriptor, layer) in set.layers() {
+        layer.fetch(store, descriptor)?;
     }
     match destination {
         Destination::Stdout => {

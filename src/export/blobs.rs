@@ -30,6 +30,16 @@ pub struct ExportLayer {
     pub remote: Option<LayerSource>,
 }
 
+impl ExportLayer {
+    /// Makes sure that a blob of the layer is in the store: its original may still be elsewhere, any other was made here.
+    pub(super) fn fetch(&self, store: &Store, blob: &Descriptor) -> Result<(), ExportError> {
+        match &self.remote {
+            Some(remote) if remote.blob.digest == blob.digest => Ok(store.fetch(remote)?),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// An image with all its blobs known.
 #[derive(Clone, Debug)]
 pub struct PreparedImage {
@@ -81,42 +91,47 @@ pub(super) fn prepare(
     })
 }
 
-fn blob_of(
+/// The blob of a layer in the compression asked for, made if need be.
+///
+/// # Errors
+/// A layer that is damaged or gone; the disk.
+pub fn blob_of(
     store: &Store,
     layer: &ExportLayer,
     spec: &OutputSpec,
     stop: &Stop,
 ) -> Result<Descriptor, ExportError> {
-    if let Some(remote) = &layer.remote
+    let original = layer.remote.as_ref().map(|remote| &remote.blob);
+    if let Some(blob) = original.filter(|blob| blob.compression().is_none())
         && !spec.force_compression
     {
-        let oci = media_type::to_oci_layer(&remote.blob.media_type);
-        return Ok(Descriptor::new(oci, remote.blob.digest, remote.blob.size));
+        let oci = media_type::to_oci_layer(&blob.media_type);
+        return Ok(Descriptor::new(oci, blob.digest, blob.size));
     }
-    let (compression, media_type, name) = match spec.compression {
-        Compression::Uncompressed => (
-            layer::Compression::None,
-            media_type::OCI_LAYER,
-            "tar".to_owned(),
-        ),
+    let name = spec.compression_name();
+    let (compression, media_type) = match spec.compression {
+        Compression::Uncompressed => (layer::Compression::None, media_type::OCI_LAYER),
         Compression::Gzip => {
             let level = spec.level.unwrap_or(6);
             (
                 layer::Compression::Gzip { level },
                 media_type::OCI_LAYER_GZIP,
-                format!("gzip-{level}"),
             )
         }
         Compression::Zstd => {
-            let level = spec.level.unwrap_or(3);
-            let kind = layer::Compression::Zstd {
-                level: i32::try_from(level).unwrap_or(3),
-            };
-            (kind, media_type::OCI_LAYER_ZSTD, format!("zstd-{level}"))
+            let level = i32::try_from(spec.level.unwrap_or(3)).unwrap_or(3);
+            (
+                layer::Compression::Zstd { level },
+                media_type::OCI_LAYER_ZSTD,
+            )
         }
     };
     if let Some(known) = store.compressed(layer.diff_id, &name) {
         return Ok(known);
+    }
+    // What a cache has is taken as it is, unfetched, if it is what would be made here.
+    if let Some(blob) = original.filter(|blob| blob.compression() == Some(&name)) {
+        return Ok(Descriptor::new(&blob.media_type, blob.digest, blob.size));
     }
     let _lock = store.lock("compress", layer.diff_id)?;
     if let Some(known) = store.compressed(layer.diff_id, &name) {
@@ -153,19 +168,29 @@ fn write_plain(
         let file = crate::fsio::open(&tar)?;
         let mut verified = crate::store::VerifyingReader::new(file, diff_id);
         return copy(&mut verified, out, diff_id).inspect_err(|error| {
-            let damaged =
-                |e: &crate::fsio::Error| e.source.kind() == std::io::ErrorKind::InvalidData;
-            if matches!(error, ExportError::Disk(error) if damaged(error)) {
+            if is_damage(error) {
                 // What is damaged becomes a miss, so that the next build mends it.
                 store.forget_layer(diff_id);
             }
         });
     }
-    if let Some(remote) = &layer.remote {
-        store.fetch(remote)?;
-        let blob = store.open_blob_file(remote.blob.digest)?;
-        let mut plain = layer::Decompressor::new(blob).map_err(broken)?;
-        return copy(&mut plain, out, diff_id);
+    let here = store.any_compressed(diff_id);
+    let blob = match (&layer.remote, here) {
+        (Some(remote), here) if here.is_none() || store.has_blob(&remote.blob) => {
+            store.fetch(remote)?;
+            Some(remote.blob.digest)
+        }
+        (_, here) => here.map(|blob| blob.digest),
+    };
+    if let Some(digest) = blob {
+        let blob = store.open_blob_file(digest)?;
+        let plain = layer::Decompressor::new(blob).map_err(broken)?;
+        let mut verified = crate::store::VerifyingReader::new(plain, diff_id);
+        return copy(&mut verified, out, diff_id).inspect_err(|error| {
+            if is_damage(error) {
+                store.forget_blob(digest);
+            }
+        });
     }
     let toc = store.toc(diff_id).ok_or(ExportError::Gone { diff_id })?;
     let written = match store.layer_directory(diff_id, None) {
@@ -179,6 +204,11 @@ fn write_plain(
         }
         broken(source)
     })
+}
+
+/// Whether what was read is not what its name says.
+fn is_damage(error: &ExportError) -> bool {
+    matches!(error, ExportError::Disk(error) if error.source.kind() == std::io::ErrorKind::InvalidData)
 }
 
 fn copy(
@@ -203,6 +233,51 @@ mod tests {
     use crate::fsio;
     use crate::layer::{Entry, EntryKind, TarWriter};
     use crate::store::{LayerForm, NewLayer};
+
+    /// A layer that came as a blob is all that a later build has of it.
+    #[test]
+    fn a_blob_is_enough_to_make_any_other_representation() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let mut tar = TarWriter::new(Vec::new());
+        let entry = Entry::new("name", EntryKind::file(4), 0o644);
+        tar.append(entry, Some(&mut b"text".as_slice())).unwrap();
+        let (made, tar) = tar.finish().unwrap();
+        let bytes = {
+            let compression = layer::Compression::Gzip { level: 6 };
+            let mut out = Compressor::new(compression, NonZeroUsize::MIN, Vec::new());
+            out.write_all(&tar).unwrap();
+            out.finish().unwrap().1
+        };
+        let blob = store.put_blob(media_type::OCI_LAYER_GZIP, &bytes).unwrap();
+        store
+            .publish_layer(&NewLayer {
+                diff_id: made.diff_id,
+                toc: &made.toc,
+                form: LayerForm::Contents,
+            })
+            .unwrap();
+        store.put_compressed(made.diff_id, "gzip-6", &blob).unwrap();
+        let layer = ExportLayer {
+            diff_id: made.diff_id,
+            remote: None,
+        };
+        let blob_in = |compression| {
+            let spec = OutputSpec {
+                compression,
+                ..OutputSpec::new(OutputKind::Oci)
+            };
+            blob_of(&store, &layer, &spec, &Stop::new())
+        };
+        assert_eq!(blob_in(Compression::Gzip).unwrap(), blob);
+        let plain = blob_in(Compression::Uncompressed).unwrap();
+        assert_eq!(plain.digest, made.diff_id);
+        // Damage is noticed, and the blob is dropped.
+        let path = folder.path().join("store/v1/blobs/sha256");
+        std::fs::write(path.join(blob.digest.hex()), vec![7; bytes.len()]).unwrap();
+        std::fs::remove_file(path.join(plain.digest.hex())).unwrap();
+        assert!(blob_in(Compression::Zstd).is_err());
+    }
 
     #[test]
     fn a_wish_to_stop_breaks_compression_off_and_costs_no_layer() {

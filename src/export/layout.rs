@@ -39,9 +39,7 @@ pub fn write_layout(
         if fsio::metadata(&target).is_ok_and(|there| there.len() == descriptor.size) {
             continue;
         }
-        if let Some(remote) = &layer.remote {
-            store.fetch(remote)?;
-        }
+        layer.fetch(store, descriptor)?;
         copy_blob(store, (descriptor, &set.stop), &target)?;
     }
     for (descriptor, bytes) in set.documents() {

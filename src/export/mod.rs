@@ -15,7 +15,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use archive::write_archive;
-pub use blobs::{ExportLayer, Image, PreparedImage};
+pub use blobs::{ExportLayer, Image, PreparedImage, blob_of as layer_blob};
 pub use document::{ImageSet, PreparedSet, prepare};
 pub use layout::write_layout;
 pub use push::push;

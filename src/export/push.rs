@@ -33,7 +33,10 @@ pub fn push(
             Some((registry.to_owned(), repository.to_owned()))
         });
         let open = move || -> io::Result<Box<dyn io::Read + Send>> {
-            if let Some(remote) = &remote {
+            if let Some(remote) = remote
+                .as_ref()
+                .filter(|remote| remote.blob.digest == digest)
+            {
                 store.fetch(remote).map_err(io::Error::other)?;
             }
             Ok(Box::new(Watched {

@@ -146,6 +146,16 @@ impl OutputSpec {
         }
     }
 
+    /// What the store calls layers of this compression: `gzip-6`.
+    #[must_use]
+    pub fn compression_name(&self) -> String {
+        match self.compression {
+            Compression::Uncompressed => "tar".to_owned(),
+            Compression::Gzip => format!("gzip-{}", self.level.unwrap_or(6)),
+            Compression::Zstd => format!("zstd-{}", self.level.unwrap_or(3)),
+        }
+    }
+
     /// Reads one value of `--output`.
     ///
     /// # Errors

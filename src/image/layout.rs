@@ -192,7 +192,15 @@ impl Layout {
         })
     }
 
-    fn entry(&self, tag: Option<&str>, digest: Option<Digest>) -> Result<Descriptor, LayoutError> {
+    /// The entry of `index.json` that a digest or a tag names; for tags see [`Layout::resolve`].
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn entry(
+        &self,
+        tag: Option<&str>,
+        digest: Option<Digest>,
+    ) -> Result<Descriptor, LayoutError> {
         let index = self.index()?;
         let name = |entry: &Descriptor| entry.annotations.get(REF_NAME).cloned();
         let wanted_tag = tag.unwrap_or("latest");

@@ -66,7 +66,35 @@ pub struct Descriptor {
     pub platform: Option<Platform>,
 }
 
+/// Says how a blob was compressed, as the store names it (`gzip-6`), so that whoever would compress the layer in that way can
+/// take the blob as it is. Caches carry it; images do not.
+pub const COMPRESSION_ANNOTATION: &str = "builder.compression";
+
 impl Descriptor {
+    /// How the blob was compressed, where its annotation says so. Only words that the store itself uses are believed: they
+    /// become names of files.
+    #[must_use]
+    pub fn compression(&self) -> Option<&str> {
+        let name = self.annotations.get(COMPRESSION_ANNOTATION)?;
+        let (kind, level) = name.split_once('-').unwrap_or((name, "0"));
+        let is_level = matches!(level.len(), 1 | 2) && level.bytes().all(|b| b.is_ascii_digit());
+        let media_type = match kind {
+            "tar" if level == "0" => media_type::OCI_LAYER,
+            "gzip" => media_type::OCI_LAYER_GZIP,
+            "zstd" => media_type::OCI_LAYER_ZSTD,
+            _ => return None,
+        };
+        (is_level && self.media_type == media_type).then_some(name)
+    }
+
+    /// The same with a word on how the blob was compressed.
+    #[must_use]
+    pub fn compressed_as(mut self, name: &str) -> Self {
+        let key = COMPRESSION_ANNOTATION.to_owned();
+        self.annotations.insert(key, name.to_owned());
+        self
+    }
+
     /// A descriptor without annotations or platform.
     #[must_use]
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
@@ -83,5 +111,29 @@ impl Descriptor {
     #[must_use]
     pub fn of(media_type: &str, bytes: &[u8]) -> Self {
         Self::new(media_type, Digest::of(bytes), bytes.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_compressions_are_believed() {
+        let blob = |media_type| Descriptor::of(media_type, b"");
+        for (media_type, name, believed) in [
+            (media_type::OCI_LAYER_GZIP, "gzip-6", true),
+            (media_type::OCI_LAYER_ZSTD, "zstd-22", true),
+            (media_type::OCI_LAYER, "tar", true),
+            (media_type::OCI_LAYER, "gzip-6", false),
+            (media_type::OCI_LAYER_GZIP, "gzip-../..", false),
+            (media_type::OCI_LAYER_GZIP, "gzip-", false),
+            (media_type::OCI_LAYER_GZIP, "gzip-600", false),
+            (media_type::OCI_LAYER_GZIP, "/etc/passwd", false),
+        ] {
+            let found = blob(media_type).compressed_as(name);
+            assert_eq!(found.compression(), believed.then_some(name), "{name}");
+        }
+        assert_eq!(blob(media_type::OCI_LAYER_GZIP).compression(), None);
     }
 }

@@ -17,7 +17,7 @@ mod reference;
 
 pub use blob_source::{BlobError, BlobSource};
 pub use config::{Config, ConfigError, Healthcheck, HistoryEntry};
-pub use descriptor::{Descriptor, media_type};
+pub use descriptor::{COMPRESSION_ANNOTATION, Descriptor, media_type};
 pub use digest::{Digest, DigestError, Hasher};
 pub use image::{BaseImage, BaseLayer, LayerSource};
 pub use json::canonical_json;

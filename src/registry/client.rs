@@ -161,6 +161,11 @@ impl Client {
             })?
     }
 
+    /// Waits for anything else that is on its way over the network. `None` if the wait is to end.
+    pub fn wait<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        self.network.wait(future).ok()
+    }
+
     pub(super) fn transport(&self) -> &Transport {
         &self.transport
     }

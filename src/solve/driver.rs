@@ -40,6 +40,8 @@ pub struct StepResult {
     pub imported: bool,
     /// Its key; none if it is not kept under one.
     pub key: Option<Digest>,
+    /// A cheaper key that leads to the same record.
+    pub quick: Option<Digest>,
     /// How long it took when it ran.
     pub took: Duration,
 }

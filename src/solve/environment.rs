@@ -1,7 +1,7 @@
 //! What a solve works with: values and seams that its caller chose.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -22,6 +22,8 @@ pub struct Environment<'a> {
     pub store: &'a Store,
     /// What others built, where a cache was imported.
     pub imported: Option<&'a dyn ImportedSteps>,
+    /// Folders of cache mounts that are kept elsewhere.
+    pub saved_mounts: Option<&'a dyn SavedMounts>,
     /// Runs the commands.
     pub runner: &'a dyn StepRunner,
     /// The main context; absent where nothing needs one.
@@ -62,6 +64,21 @@ pub trait ImportedSteps: std::fmt::Debug + Sync {
         let _unknown = place;
         None
     }
+}
+
+/// Folders of cache mounts that are kept outside this machine.
+pub trait SavedMounts: std::fmt::Debug + Sync {
+    /// Makes `folder`, which is not there, what was saved under the id of a cache mount. Leaves nothing there if it cannot.
+    fn restore(&self, id: &str, folder: &Path) -> Restored;
+}
+
+/// What came of a wish to have a folder as it was saved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// What there is to say of a folder that was restored.
+    pub line: Option<String>,
+    /// What went wrong.
+    pub warnings: Vec<String>,
 }
 
 /// A folder to copy from, with the memory of its files.

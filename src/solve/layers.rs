@@ -14,8 +14,8 @@ use crate::fsio;
 use crate::layer::{
     self, ContentSource, Decompressor, DirectoryWriter, Markers, Privileges, Stack, Toc,
 };
-use crate::oci::{Digest, Hasher};
-use crate::store::{LayerForm, NewLayer, Store};
+use crate::oci::{Descriptor, Digest, Hasher};
+use crate::store::{LayerForm, NewLayer, Store, VerifyingReader};
 
 /// Layers that are prepared at the same time.
 const PARALLEL: usize = 4;
@@ -107,7 +107,8 @@ impl<'a> Layers<'a> {
         let scratch = self.store.scratch()?;
         let aside = scratch.path().join("tar");
         let mut tar = fsio::create(&aside)?;
-        let mut plain = self.store.reserve(0)?.reader(self.plain(layer)?);
+        let plain = VerifyingReader::new(self.plain(layer)?, diff_id);
+        let mut plain = self.store.reserve(0)?.reader(plain);
         std::io::copy(&mut plain, &mut tar)
             .map_err(|source| fsio::Error::new("write", &aside, source))?;
         self.store.add_tar(diff_id, &aside)?;
@@ -118,17 +119,24 @@ impl<'a> Layers<'a> {
         Ok(ContentSource::Tar(tar))
     }
 
-    /// The uncompressed bytes of a base's layer. One that was made here has no other representation to fall back on: it is
-    /// forgotten, so that the next build makes it again.
+    /// The uncompressed bytes of a layer, from a blob: one that is here, else the original of a base or a cache. A layer that has
+    /// neither has nothing to fall back on: it is forgotten, so that the next build makes it again.
     fn plain(&self, layer: &LayerHandle) -> Result<Box<dyn Read + Send>> {
-        let Some(remote) = &layer.remote else {
-            self.store.forget_layer(layer.diff_id);
-            return Err(LayerError::Gone {
-                diff_id: layer.diff_id,
-            });
+        let here = self.store.any_compressed(layer.diff_id);
+        let digest = match (&layer.remote, here) {
+            (Some(remote), here) if here.is_none() || self.store.has_blob(&remote.blob) => {
+                self.store.fetch(remote)?;
+                remote.blob.digest
+            }
+            (_, Some(blob)) => blob.digest,
+            (_, None) => {
+                self.store.forget_layer(layer.diff_id);
+                return Err(LayerError::Gone {
+                    diff_id: layer.diff_id,
+                });
+            }
         };
-        self.store.fetch(remote)?;
-        let blob = self.store.open_blob_file(remote.blob.digest)?;
+        let blob = self.store.open_blob_file(digest)?;
         let broken = |source| LayerError::Format {
             diff_id: layer.diff_id,
             source,
@@ -237,7 +245,23 @@ impl<'a> Layers<'a> {
             toc: &read.toc,
             form,
         })?;
+        self.keep_compression(layer)?;
         Ok(read.toc)
+    }
+
+    /// A blob that came from a cache, and turned out to be the layer, need not be compressed again.
+    fn keep_compression(&self, layer: &LayerHandle) -> Result<()> {
+        let Some(blob) = layer.blob().filter(|blob| self.store.has_blob(blob)) else {
+            return Ok(());
+        };
+        let Some(compression) = blob.compression() else {
+            return Ok(());
+        };
+        let plain = Descriptor::new(&blob.media_type, blob.digest, blob.size);
+        let kept = self
+            .store
+            .put_compressed(layer.diff_id, compression, &plain);
+        Ok(kept?)
     }
 
     fn directory(

@@ -19,7 +19,9 @@ mod times;
 
 pub use account::Account;
 pub use driver::{Solution, StepResult, solve};
-pub use environment::{ContextTree, Environment, ImportedSteps, RunSettings, SecretSource};
+pub use environment::{
+    ContextTree, Environment, ImportedSteps, Restored, RunSettings, SavedMounts, SecretSource,
+};
 pub use error::{LayerError, SolveError, StepError};
 pub use event::{BuildEvent, EVENT_VERSION, EventSink, Outcome, VertexId};
 pub use forecast::{Fate, Forecast, forecast};

@@ -213,6 +213,16 @@ impl Store {
         record::read(&path).filter(|descriptor| self.has_blob(descriptor))
     }
 
+    /// A blob of the layer that is here, whatever its compression: unpacked it is the layer's tar.
+    #[must_use]
+    pub fn any_compressed(&self, diff_id: Digest) -> Option<Descriptor> {
+        let names = fsio::read_dir_sorted(self.paths.layer(diff_id)).ok()?;
+        names.iter().find_map(|name| {
+            let compression = name.to_str()?.strip_prefix("blob-")?;
+            self.compressed(diff_id, compression)
+        })
+    }
+
     /// Remembers the layer's blob in a compression.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ mod support;
 
 mod apps;
 mod cache;
+mod caches;
 mod cases;
 mod concurrency;
 mod contexts;

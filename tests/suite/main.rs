@@ -4,6 +4,7 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod buckets;
 mod checks;
 mod command_line;
 mod context;

@@ -25,6 +25,8 @@ pub enum Capability {
     Base(Base),
     /// The Python package index answers.
     PackageIndex,
+    /// A server that speaks the protocol of S3.
+    S3,
 }
 
 impl Capability {
@@ -48,6 +50,10 @@ impl Capability {
                 None => Err(format!("`{name}` is not installed; run `.ci/setup tests`")),
             },
             Self::Base(base) => bases::make(base).map(drop),
+            Self::S3 => match super::s3::program().is_file() {
+                true => Ok(()),
+                false => Err("there is no `moto_server`; run `.ci/setup tests`".to_owned()),
+            },
             Self::PackageIndex => INDEX.get_or_init(package_index).clone(),
         }
     }

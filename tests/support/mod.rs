@@ -31,6 +31,7 @@ pub mod progress;
 pub(crate) mod registry;
 pub mod repeated;
 pub mod rootfs;
+pub mod s3;
 
 pub(crate) use capability::require_capability;
 pub use env::TestEnv;

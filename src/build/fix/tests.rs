@@ -53,6 +53,7 @@ fn request(dockerfile: &Path) -> Request {
         },
         run: RunSettings::default(),
         devices: DeviceSettings::default(),
+        cache: crate::cache::Request::default(),
         outputs: Vec::new(),
         names: Vec::new(),
         index: false,

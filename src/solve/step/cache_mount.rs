@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::super::driver::Reporter;
 use super::super::error::StepError;
+use super::super::event::BuildEvent;
 use super::copy::CopyError;
 use super::digest;
 use super::draft::Draft;
@@ -37,6 +39,65 @@ pub(super) fn empty(worker: &Worker<'_>, step: &Step) -> Result<(), StepError> {
 /// Holds the caches of an id that start with content: each content makes a cache of its own.
 fn with_content(store: &Store, id: &str) -> PathBuf {
     store.cache_mount(&format!("{id}\nwith content"))
+}
+
+/// Fills a cache that is not here, or has nothing in it, with what was saved of it elsewhere. One that was emptied for this build
+/// stays empty, and one that starts with content has that.
+pub(super) fn restore(
+    worker: &Worker<'_>,
+    mount: &RunMount,
+    (scratch, name): (&Scratch, &str),
+    report: &Reporter,
+) -> Result<(), StepError> {
+    let (Some(saved), RunMount::Cache { id, from: None, .. }) =
+        (worker.environment.saved_mounts, mount)
+    else {
+        return Ok(());
+    };
+    let folder = worker.environment.store.cache_mount(id);
+    let is_empty = |folder: &Path| match fsio::read_dir_sorted(folder) {
+        Ok(names) => names.is_empty(),
+        Err(error) => error.is_not_found(),
+    };
+    if was_emptied(worker, id) || !is_empty(&folder) {
+        return Ok(());
+    }
+    // Two steps that want it wait for one restore.
+    let _lock = worker.lock("new-mount", Digest::of(id))?;
+    if !is_empty(&folder) {
+        return Ok(());
+    }
+    let aside = scratch.path().join(format!("{name}-saved"));
+    let restored = saved.restore(id, &aside);
+    for message in restored.warnings {
+        report.event(BuildEvent::Warning { message });
+    }
+    let Some(line) = restored.line else {
+        return Ok(());
+    };
+    if let Some(parent) = folder.parent() {
+        fsio::create_dir_all(parent)?;
+    }
+    // Takes the place of an empty folder, and of no other.
+    fsio::rename(&aside, &folder)?;
+    report.event(BuildEvent::Noted {
+        id: report.id,
+        text: line,
+    });
+    Ok(())
+}
+
+/// Whether a step of this build is to start with an empty cache.
+fn was_emptied(worker: &Worker<'_>, wanted: &str) -> bool {
+    let uses = |step: &Step| match &step.kind {
+        StepKind::Run(run) => run
+            .mounts
+            .iter()
+            .any(|mount| matches!(mount, RunMount::Cache { id, .. } if id == wanted)),
+        _ => false,
+    };
+    let mut steps = worker.plan.steps.iter();
+    steps.any(|step| step.no_cache && uses(step))
 }
 
 /// Turns a declared cache into a mount; makes its folder if this is its first use.

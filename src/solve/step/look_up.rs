@@ -20,6 +20,8 @@ pub(super) struct Hit {
     pub(super) record: StepRecord,
     /// Who has the layer, if the store may not.
     pub(super) remote: Option<LayerSource>,
+    /// A cheaper key that leads to the same record.
+    pub(super) quick: Option<Digest>,
 }
 
 /// A step whose result is not known.
@@ -43,7 +45,7 @@ pub(super) fn look_up(
     if !step.no_cache
         && let Some(hit) = quick.and_then(|quick| by_quick_key(worker, quick))
     {
-        return Ok(Looked::Hit(Box::new(hit)));
+        return Ok(Looked::Hit(Box::new(Hit { quick, ..hit })));
     }
     let foreign = foreign_digests(worker, step, inputs)?;
     let ingredients = cache_key::ingredients(
@@ -74,7 +76,8 @@ impl Missed {
         if step.no_cache {
             return None;
         }
-        by_key(worker, self.key)
+        let quick = self.quick;
+        by_key(worker, self.key).map(|hit| Hit { quick, ..hit })
     }
 }
 
@@ -98,12 +101,14 @@ fn by_key(worker: &Worker<'_>, key: Digest) -> Option<Hit> {
         return Some(Hit {
             record,
             remote: None,
+            quick: None,
         });
     }
     let (record, remote) = worker.environment.imported?.step(key)?;
     Some(Hit {
         record,
         remote: Some(remote),
+        quick: None,
     })
 }
 

@@ -176,13 +176,13 @@ pub(super) fn execute(
     let step = worker.plan.step(id);
     let inputs = Inputs::new(step, states);
     let missed = match worker.at_cost(|| look_up(worker, id, &inputs))? {
-        Looked::Hit(hit) => return Ok(found(&inputs.below, *hit)),
+        Looked::Hit(hit) => return Ok(filed(&inputs.below, *hit, publish)),
         Looked::Miss(missed) => missed,
     };
     let lock = worker.lock("step", missed.key)?;
     // Somebody else may have done it while we waited.
     if let Some(hit) = missed.again(worker, step) {
-        return Ok(found(&inputs.below, hit));
+        return Ok(filed(&inputs.below, hit, publish));
     }
     if worker.environment.cancel.is_cancelled() {
         return Err(StepError::Cancelled);
@@ -215,7 +215,7 @@ pub(super) fn execute(
     worker
         .layers
         .remember(made.layer.diff_id, Arc::new(made.layer.toc));
-    let result = made_now(&inputs.below, &record);
+    let result = made_now(&inputs.below, &record, quick);
     if reads_context(step) && worker.at_cost(|| foreign_digests(worker, step, &inputs))? != foreign
     {
         // What was copied may be neither the old files nor the new ones: it must not be found under the key of either.
@@ -238,6 +238,18 @@ pub(super) fn execute(
     // The publisher lives as long as there are workers.
     let _sent = publish.send(publication);
     Ok(result)
+}
+
+/// A result that was there. What others built is filed here too, so that it is found without them once its layer is here.
+fn filed(below: &State, hit: Hit, publish: &std::sync::mpsc::Sender<Publication>) -> StepResult {
+    if hit.remote.is_some() {
+        let _sent = publish.send(Publication {
+            record: hit.record.clone(),
+            quick: hit.quick,
+            lock: None,
+        });
+    }
+    found(below, hit)
 }
 
 /// What the cache says of a step.
@@ -317,20 +329,19 @@ impl Inputs {
 
 /// A result that the cache had.
 fn found(below: &State, hit: Hit) -> StepResult {
-    let imported = hit.remote.is_some();
     let layer = LayerHandle {
         remote: hit.remote,
         ..layer(&hit.record)
     };
     StepResult {
         cached: true,
-        imported,
-        ..result(below, &hit.record, layer)
+        imported: layer.remote.is_some(),
+        ..result(below, &hit.record, hit.quick, layer)
     }
 }
 
-fn made_now(below: &State, record: &StepRecord) -> StepResult {
-    result(below, record, layer(record))
+fn made_now(below: &State, record: &StepRecord, quick: Option<Digest>) -> StepResult {
+    result(below, record, quick, layer(record))
 }
 
 fn layer(record: &StepRecord) -> LayerHandle {
@@ -342,7 +353,12 @@ fn layer(record: &StepRecord) -> LayerHandle {
     }
 }
 
-fn result(below: &State, record: &StepRecord, layer: LayerHandle) -> StepResult {
+fn result(
+    below: &State,
+    record: &StepRecord,
+    quick: Option<Digest>,
+    layer: LayerHandle,
+) -> StepResult {
     let layer = Arc::new(layer);
     StepResult {
         state: below.with(Arc::clone(&layer)),
@@ -351,6 +367,7 @@ fn result(below: &State, record: &StepRecord, layer: LayerHandle) -> StepResult 
         cached: false,
         imported: false,
         key: Some(record.key),
+        quick,
         took: Duration::from_millis(record.millis),
     }
 }

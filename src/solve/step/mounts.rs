@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::super::driver::Reporter;
 use super::super::error::StepError;
 use super::super::state::{LayerHandle, State};
 use super::digest;
@@ -51,6 +52,7 @@ pub(super) fn prepare(
     run: &RunStep,
     inputs: &Inputs,
     scratch: &Scratch,
+    report: &Reporter,
 ) -> Result<Mounts, StepError> {
     let mut prepared = Mounts {
         mounts: Vec::new(),
@@ -75,6 +77,7 @@ pub(super) fn prepare(
                 });
             }
             RunMount::Cache { .. } => {
+                cache_mount::restore(worker, mount, (scratch, &name), report)?;
                 cache_mount::prepare(worker, inputs, (scratch, &name), mount, &mut prepared)?;
             }
             RunMount::Tmpfs {

@@ -51,7 +51,7 @@ pub(super) fn execute(
     fsio::create_dir(&folder)?;
     let root = stack.lookup("").map(|found| found.entry);
     let Active { upper, work } = snapshot::prepare(&folder, root)?;
-    let mounts = mounts::prepare(worker, run, inputs, &scratch)?;
+    let mounts = mounts::prepare(worker, run, inputs, &scratch, report)?;
     if worker.environment.run.offline && run.network != NetworkMode::None {
         report.event(BuildEvent::Noted {
             id: report.id,

@@ -56,6 +56,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["oci", "fsio", "layer", "store", "registry", "image"],
     ),
     (
+        "cache",
+        &[
+            "source", "oci", "fsio", "layer", "store", "registry", "image", "solve", "export",
+        ],
+    ),
+    (
         "build",
         &[
             "source",
@@ -77,6 +83,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "image",
             "solve",
             "export",
+            "cache",
         ],
     ),
     (
@@ -87,7 +94,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "source", "oci", "fsio", "agent", "cdi", "context", "plan", "lint", "store", "sandbox",
-            "registry", "fetch", "solve", "export", "build", "ui",
+            "registry", "fetch", "solve", "export", "cache", "build", "ui",
         ],
     ),
     ("main", &["sandbox", "cli"]),
