@@ -367,11 +367,10 @@ fn environment<'a>(
                 store: &Store|
      -> Result<ContextTree, BuildError> {
         let ignore = IgnoreFile::read(path, dockerfile)?;
-        Ok(ContextTree::new(
-            LocalContext::open(path, ignore)?,
-            store,
-            now,
-        ))
+        let cancel = tools.cancel.clone();
+        let context = LocalContext::open(path, ignore)?;
+        let context = context.stopped_by(move || cancel.is_cancelled());
+        Ok(ContextTree::new(context, store, now))
     };
     let (main, named) = contexts_used(plan);
     let context = match &opened.folder {

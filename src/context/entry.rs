@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Stat, major, minor};
 
+use super::lexical;
+
 /// One path of a context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -158,7 +160,7 @@ impl Entry {
     /// The path relative to `root`, the directory that is being copied; the whole path where it is not below it.
     #[must_use]
     pub fn path_below(&self, root: &Path) -> &Path {
-        self.path.strip_prefix(root).unwrap_or(&self.path)
+        lexical::below(&self.path, root).unwrap_or(&self.path)
     }
 }
 

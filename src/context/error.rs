@@ -29,6 +29,9 @@ pub enum ContextError {
     /// A file or directory of the context could not be read; the text names it.
     #[error(transparent)]
     Read(#[from] fsio::Error),
+    /// Nobody wants to know any more.
+    #[error("interrupted")]
+    Stopped,
     /// A path could not be looked up.
     #[error(transparent)]
     Lookup(#[from] LookupError),

@@ -49,6 +49,26 @@ pub(super) fn names(path: &Path) -> impl Iterator<Item = &OsStr> {
     })
 }
 
+/// The rest of a path below another one, both as a walk makes them: without `.`, `..`, or slashes to spare. As
+/// [`Path::strip_prefix`], which takes both apart, and a walk asks once for each of its entries.
+pub(super) fn below<'p>(path: &'p Path, root: &Path) -> Option<&'p Path> {
+    let (bytes, root) = (path.as_os_str().as_bytes(), root.as_os_str().as_bytes());
+    let rest = bytes.strip_prefix(root)?;
+    let rest = match (rest, root) {
+        ([], _) | (_, [] | [.., b'/']) => rest,
+        ([b'/', rest @ ..], _) => rest,
+        _ => return None,
+    };
+    Some(Path::new(OsStr::from_bytes(rest)))
+}
+
+/// The last name of a path as a walk makes it. As [`Path::file_name`], which looks for `..` too.
+pub(super) fn last_name(path: &Path) -> &OsStr {
+    let bytes = path.as_os_str().as_bytes();
+    let start = bytes.iter().rposition(|byte| *byte == b'/');
+    OsStr::from_bytes(&bytes[start.map_or(0, |slash| slash + 1)..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +96,26 @@ mod tests {
                 cleaned,
                 "{path}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_quick_is_what_the_library_says() {
+        let paths = [
+            "", "/", "/a", "/a/b", "/ab", "a", "a/b", "a/b/c", "ab", "b", "a/bc",
+        ];
+        for path in paths.map(Path::new) {
+            for root in paths.map(Path::new) {
+                // The library says that every path is below the empty one, but that one is relative.
+                let expected = match root.as_os_str().is_empty() {
+                    true => Some(path),
+                    false => path.strip_prefix(root).ok(),
+                };
+                assert_eq!(below(path, root), expected, "{path:?} below {root:?}");
+            }
+            if let Some(name) = path.file_name() {
+                assert_eq!(last_name(path), name, "{path:?}");
+            }
         }
     }
 

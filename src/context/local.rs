@@ -3,6 +3,7 @@
 //! Paths are found in `lookup`, whole trees in `walk`, digests in `tree_digest`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,12 +24,20 @@ use crate::fsio::{self, Context as _};
 pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// A directory offered as a context, seen through its ignore file.
-#[derive(Debug)]
 pub struct LocalContext {
     root: PathBuf,
     directory: OwnedFd,
     identity: RootIdentity,
     ignore: IgnoreFile,
+    /// Whether nobody wants to know of it any more.
+    is_stopped: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for LocalContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("LocalContext");
+        shown.field("root", &self.root).finish_non_exhaustive()
+    }
 }
 
 /// The content of a file of a context.
@@ -80,7 +89,23 @@ impl LocalContext {
             root,
             directory: directory.into(),
             ignore,
+            is_stopped: Box::new(|| false),
         })
+    }
+
+    /// The same context; hashing it ends soon after `is_stopped` says that nobody wants to know.
+    #[must_use]
+    pub fn stopped_by(mut self, is_stopped: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.is_stopped = Box::new(is_stopped);
+        self
+    }
+
+    /// Fails once nobody wants to know of it any more.
+    pub(super) fn go_on(&self) -> Result<(), ContextError> {
+        match (self.is_stopped)() {
+            true => Err(ContextError::Stopped),
+            false => Ok(()),
+        }
     }
 
     /// The root directory, absolute and without links.

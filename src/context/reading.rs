@@ -89,6 +89,7 @@ impl Reading<'_> {
 
     /// Reads an entry and remembers what was read.
     fn read(self, entry: &Entry, buffer: &mut [u8]) -> Result<Read, ContextError> {
+        self.context.go_on()?;
         if entry.is_directory() {
             let xattrs = self.context.xattrs(entry);
             self.remember(&entry.stamp, Digest::of(b""), &xattrs);
@@ -101,7 +102,9 @@ impl Reading<'_> {
         let xattrs = content.file().map(xattrs_of).unwrap_or_default();
         let full = self.context.root().join(&entry.path);
         let mut reader = HashingReader::new(&mut content);
-        while reader.read(buffer).context("read", &full)? > 0 {}
+        while reader.read(buffer).context("read", &full)? > 0 {
+            self.context.go_on()?;
+        }
         let (bytes, _, _) = reader.finish();
         let digest = Digest::from_bytes(bytes);
         // A file that changed while it was read has another stamp now; the old one must not name this content.

@@ -291,8 +291,11 @@ fn key(stamp: &Stamp) -> [u8; KEY] {
         &changed.1.to_be_bytes(),
     ];
     let mut key = [0; KEY];
-    for (to, from) in key.iter_mut().zip(parts.into_iter().flatten()) {
-        *to = *from;
+    let mut rest = &mut key[..];
+    for part in parts {
+        let (to, after) = rest.split_at_mut(part.len());
+        to.copy_from_slice(part);
+        rest = after;
     }
     key
 }

@@ -167,6 +167,7 @@ impl Folding<'_> {
 
     /// Hashes a batch and adds it to the digest in order.
     fn fold(&mut self, batch: Vec<(PathBuf, Entry)>) -> Result<(), ContextError> {
+        self.reading.context.go_on()?;
         let contents = self.reading.contents(&batch, self.threads);
         for ((name, entry), content) in batch.into_iter().zip(contents) {
             let digest = entry_digest(&entry, &content?);
@@ -474,6 +475,20 @@ mod tests {
             assert_eq!(of("d", reach).entries, entries, "{reach:?}");
         }
         assert_ne!(of("d", Reach::Whole).digest, of("e", Reach::Whole).digest);
+    }
+
+    #[test]
+    fn hashing_ends_when_it_is_to() {
+        let dir = tree(&[("d/x", "1"), ("d/y", "2")]);
+        let left = std::sync::atomic::AtomicU32::new(2);
+        let context = context(dir.path(), "").stopped_by(move || {
+            let ordering = std::sync::atomic::Ordering::Relaxed;
+            let counted = left.fetch_update(ordering, ordering, |left| left.checked_sub(1));
+            counted.is_err()
+        });
+        let selection = select(&context, &[""], &[]);
+        let stopped = tree_digest(&context, &selection, &no_index(), 1);
+        assert!(matches!(stopped, Err(ContextError::Stopped)), "{stopped:?}");
     }
 
     #[test]

@@ -72,7 +72,8 @@ impl<'a> Walk<'a> {
             .min_depth(1)
             .max_depth(depth)
             .follow_root_links(false)
-            .sort_by_file_name();
+            // Of neighbours all but the last name is the same.
+            .sort_by(|a, b| a.path().as_os_str().cmp(b.path().as_os_str()));
         Self {
             root: context.root(),
             directory: context.directory(),
@@ -109,7 +110,7 @@ impl<'a> Walk<'a> {
         let is_directory = found.file_type().is_dir();
         self.levels.truncate(found.depth());
         self.fresh_directory = None;
-        let path = found.path().strip_prefix(self.root).unwrap_or(found.path());
+        let path = lexical::below(found.path(), self.root).unwrap_or(found.path());
         if let Some(skipped) = &self.skipped {
             if path.starts_with(skipped) {
                 if is_directory {
@@ -122,7 +123,7 @@ impl<'a> Walk<'a> {
         let Some(parent) = self.levels.last() else {
             return Ok(());
         };
-        let name = found.file_name();
+        let name = lexical::last_name(path);
         if !is_directory {
             let excluded = self.ignore.judge_name(&parent.ignore, name).excluded
                 || self.exclude.judge_name(&parent.exclude, name).excluded;

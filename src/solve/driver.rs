@@ -114,7 +114,8 @@ pub fn solve(
     sink: &mut dyn EventSink,
     first_vertex: u32,
 ) -> Result<Solution, SolveError> {
-    let layers = Layers::new(environment.store, environment.privileges);
+    let cancel = environment.cancel.clone();
+    let layers = Layers::new(environment.store, environment.privileges, cancel);
     let bases: Vec<State> = environment
         .bases
         .iter()
@@ -132,7 +133,14 @@ pub fn solve(
         let (filed, cost) = publisher
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        if let Err(error) = filed.and_then(|()| environment.store.settle(&coordinator.layers())) {
+        let interrupted =
+            matches!(&result, Err(error) if matches!(error.source, StepError::Cancelled));
+        let settled = filed.and_then(|()| match interrupted {
+            // Whoever builds next waits for the disk instead, if there is still something to wait for.
+            true => Ok(()),
+            false => environment.store.settle(&coordinator.layers()),
+        });
+        if let Err(error) = settled {
             coordinator.warn(format!("the cache could not be written: {error}"));
         }
         result.map(|solution| solution.with_cost(cost))

@@ -139,6 +139,9 @@ pub enum LayerError {
         /// What it is.
         found: Digest,
     },
+    /// Nobody wants it any more.
+    #[error("interrupted")]
+    Stopped,
     /// The store lost it while it was in use.
     #[error("layer {diff_id} is no longer in the store; build again")]
     Gone {

@@ -73,7 +73,11 @@ impl Forecast {
 /// # Errors
 /// A step that would fail before it runs, because of what it takes.
 pub fn forecast(plan: &Plan, environment: &Environment<'_>) -> Result<Forecast, SolveError> {
-    let layers = Layers::new(environment.store, environment.privileges);
+    let layers = Layers::new(
+        environment.store,
+        environment.privileges,
+        environment.cancel.clone(),
+    );
     let worker = Worker::new(plan, environment, &layers);
     let bases = environment.bases.iter().map(|base| State::of_base(base));
     let mut known = Known {

@@ -7,15 +7,20 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::error::LayerError;
 use super::state::{LayerHandle, State};
-use crate::fsio;
+use crate::fsio::{self, Stoppable};
 use crate::layer::{
     self, ContentSource, Decompressor, DirectoryWriter, Markers, Privileges, Stack, Toc,
 };
-use crate::oci::{Descriptor, Digest, Hasher};
-use crate::store::{LayerForm, NewLayer, Store, VerifyingReader};
+use crate::oci::{BlobError, BlobSource, Descriptor, Digest, Hasher, LayerSource};
+use crate::sandbox::Cancel;
+use crate::store::{LayerForm, Lock, NewLayer, Store, VerifyingReader};
+
+/// How often a lock that somebody else holds is asked for.
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// Layers that are prepared at the same time.
 const PARALLEL: usize = 4;
@@ -26,6 +31,8 @@ pub struct Layers<'a> {
     store: &'a Store,
     privileges: Privileges,
     tocs: Mutex<BTreeMap<Digest, Arc<Toc>>>,
+    /// The user's wish to stop: fetching and unpacking end with it.
+    cancel: Cancel,
 }
 
 type Result<T> = std::result::Result<T, LayerError>;
@@ -33,11 +40,25 @@ type Result<T> = std::result::Result<T, LayerError>;
 impl<'a> Layers<'a> {
     /// Over a store.
     #[must_use]
-    pub fn new(store: &'a Store, privileges: Privileges) -> Self {
+    pub fn new(store: &'a Store, privileges: Privileges, cancel: Cancel) -> Self {
         Self {
             store,
             privileges,
+            cancel,
             tocs: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Waits for a lock of the store, unless nobody wants what it is for any more.
+    fn lock(&self, kind: &str, what: Digest) -> Result<Lock> {
+        loop {
+            if let Some(lock) = self.store.try_lock(kind, what)? {
+                return Ok(lock);
+            }
+            if self.cancel.is_cancelled() {
+                return Err(LayerError::Stopped);
+            }
+            std::thread::sleep(LOCK_POLL);
         }
     }
 
@@ -100,7 +121,7 @@ impl<'a> Layers<'a> {
             return Ok(ContentSource::Tar(tar));
         }
         self.toc(layer)?;
-        let _lock = self.store.lock("layer", diff_id)?;
+        let _lock = self.lock("layer", diff_id)?;
         if let Some(tar) = self.store.layer_tar(diff_id) {
             return Ok(ContentSource::Tar(tar));
         }
@@ -125,7 +146,7 @@ impl<'a> Layers<'a> {
         let here = self.store.any_compressed(layer.diff_id);
         let digest = match (&layer.remote, here) {
             (Some(remote), here) if here.is_none() || self.store.has_blob(&remote.blob) => {
-                self.store.fetch(remote)?;
+                self.store.fetch(&stoppable(remote, &self.cancel))?;
                 remote.blob.digest
             }
             (_, Some(blob)) => blob.digest,
@@ -141,7 +162,11 @@ impl<'a> Layers<'a> {
             diff_id: layer.diff_id,
             source,
         };
-        Ok(Box::new(Decompressor::new(blob).map_err(broken)?))
+        let plain = Decompressor::new(blob).map_err(broken)?;
+        let cancel = self.cancel.clone();
+        Ok(Box::new(Stoppable::new(plain, move || {
+            cancel.is_cancelled()
+        })))
     }
 
     fn prepare_all(&self, layers: &[Arc<LayerHandle>], directory: bool) -> Result<()> {
@@ -190,7 +215,7 @@ impl<'a> Layers<'a> {
         let toc = match self.store.toc(diff_id) {
             Some(toc) => toc,
             None => {
-                let _lock = self.store.lock("layer", diff_id)?;
+                let _lock = self.lock("layer", diff_id)?;
                 match self.store.toc(diff_id) {
                     Some(toc) => toc,
                     None => self.take_apart(layer, directory)?,
@@ -279,7 +304,7 @@ impl<'a> Layers<'a> {
             return Ok(Some(directory));
         }
         let content = self.content(layer)?;
-        let _lock = self.store.lock("directory", diff_id)?;
+        let _lock = self.lock("directory", diff_id)?;
         if let Some(directory) = self.store.layer_directory(diff_id, chain) {
             return Ok(Some(directory));
         }
@@ -288,8 +313,12 @@ impl<'a> Layers<'a> {
         let root = scratch.path().join("dir");
         fsio::create_dir(&root)?;
         let _room = self.store.reserve(toc.content_size())?;
-        layer::write_directory(&toc, &root, self.privileges, |entry| content.open(entry))
-            .map_err(broken)?;
+        layer::write_directory(&toc, &root, self.privileges, |entry| {
+            let cancel = self.cancel.clone();
+            let file = Stoppable::new(content.open(entry)?, move || cancel.is_cancelled());
+            Ok(Box::new(file) as Box<dyn Read + Send>)
+        })
+        .map_err(broken)?;
         if chain.is_some() {
             let stack = Stack::new(
                 below
@@ -311,6 +340,36 @@ impl<'a> Layers<'a> {
     }
 }
 
+/// A source whose blobs end when nobody wants them any more.
+#[derive(Debug)]
+struct StoppableSource {
+    inner: Arc<dyn BlobSource>,
+    cancel: Cancel,
+}
+
+impl BlobSource for StoppableSource {
+    fn open_blob(
+        &self,
+        descriptor: &Descriptor,
+    ) -> std::result::Result<Box<dyn Read + Send>, BlobError> {
+        let cancel = self.cancel.clone();
+        let blob = self.inner.open_blob(descriptor)?;
+        Ok(Box::new(Stoppable::new(blob, move || {
+            cancel.is_cancelled()
+        })))
+    }
+}
+
+fn stoppable(remote: &LayerSource, cancel: &Cancel) -> LayerSource {
+    LayerSource {
+        blob: remote.blob.clone(),
+        source: Arc::new(StoppableSource {
+            inner: Arc::clone(&remote.source),
+            cancel: cancel.clone(),
+        }),
+    }
+}
+
 fn chain_of(layers: &[Arc<LayerHandle>]) -> Digest {
     let mut hasher = Hasher::new("chain");
     layers
@@ -328,7 +387,7 @@ pub fn open_file(
     base: &crate::oci::BaseImage,
     path: &std::path::Path,
 ) -> Result<Option<Box<dyn Read + Send>>> {
-    let layers = Layers::new(store, Privileges::OneId);
+    let layers = Layers::new(store, Privileges::OneId, Cancel::new());
     let state = State::of_base(base);
     let stack = layers.stack(&state)?;
     let found = stack.resolve(path, true).ok().and_then(|end| end.found);

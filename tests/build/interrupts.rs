@@ -16,6 +16,7 @@ use builder::fsio;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::bases::{self, Base};
+use crate::support::registry::{Effect, FakeImage, FakeRegistry, gzip};
 use crate::support::{TestEnv, require_capability};
 
 /// How long a test waits for something that has to happen; never for something that must not.
@@ -41,20 +42,112 @@ impl Drop for Build {
 /// Starts a build whose RUN tells that it has begun and then takes for ever. `mark` is on the command line of what
 /// it leaves in the background.
 fn start(env: &TestEnv, mark: u32) -> Build {
-    let seen = env.write("seen/file", "");
     let dockerfile = format!("FROM base\nRUN echo be''gun; sleep {mark} & sleep {mark}\n");
-    env.write("context/Dockerfile", dockerfile);
-    let mut command = env.command("build", arguments(&env.path("context")));
+    let child = start_of(env, "context", &dockerfile, " begun");
+    wait_for("both of its processes ran", || running(mark) == 2);
+    child
+}
+
+/// Starts a build, and waits until it says some words.
+fn start_of(env: &TestEnv, context: &str, dockerfile: &str, words: &str) -> Build {
+    env.write(&format!("{context}/Dockerfile"), dockerfile);
+    let seen = env.write(&format!("seen-{context}"), "");
+    let mut command = env.command("build", arguments(&env.path(context)));
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command
         .stderr(fsio::create(&seen).unwrap())
         .process_group(0);
     let child = Build(command.spawn().unwrap());
-    wait_for("the command began", || {
-        fsio::read_to_string(&seen).unwrap().contains(" begun")
+    wait_for(words, || {
+        fsio::read_to_string(&seen).unwrap().contains(words)
     });
-    wait_for("both of its processes ran", || running(mark) == 2);
     child
+}
+
+/// Interrupts a build that would go on for minutes. That it takes milliseconds is what `benches/interrupts` shows.
+#[track_caller]
+fn ends(env: &TestEnv, mut build: Build) {
+    signal(&build, Signal::INT);
+    let asked = Instant::now();
+    let status = build.0.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let scratch = env.root().join("v1/tmp");
+    assert_eq!(fsio::read_dir_sorted(scratch).unwrap().len(), 0);
+    nothing_is_left(env);
+}
+
+#[test]
+fn an_interrupt_ends_a_step_that_does_not_listen() {
+    require_capability!(Root, Overlay, Base(Busybox));
+    let env = TestEnv::new();
+    let mark = 86_333;
+    let deaf = format!("trap '' TERM INT HUP; (sleep {mark} & sleep {mark}) & echo be''gun; wait");
+    let build = start_of(
+        &env,
+        "context",
+        &format!("FROM base\nRUN {deaf}\n"),
+        " begun",
+    );
+    wait_for("its processes ran", || running(mark) == 2);
+    ends(&env, build);
+    assert_eq!(running(mark), 0);
+    next_build_works(&env);
+}
+
+#[test]
+fn an_interrupt_ends_hashing() {
+    require_capability!(Base(Busybox));
+    let env = TestEnv::new();
+    // Takes no room, and minutes to read.
+    let large = fsio::create(env.write("context/large", "")).unwrap();
+    large.set_len(256 << 30).unwrap();
+    ends(
+        &env,
+        start_of(
+            &env,
+            "context",
+            "FROM scratch\nCOPY large /\n",
+            "COPY large",
+        ),
+    );
+}
+
+#[test]
+fn an_interrupt_ends_waiting_for_another_builder() {
+    require_capability!(Root, Overlay, Base(Busybox));
+    let env = TestEnv::new();
+    let dockerfile = "FROM base\nRUN echo be''gun; sleep 86444\n";
+    let first = start_of(&env, "context", dockerfile, " begun");
+    // The same step, of which it says nothing until it has the lock.
+    let second = start_of(&env, "second", dockerfile, "] RUN");
+    signal(&second, Signal::INT);
+    let mut second = second;
+    assert_eq!(second.0.wait().unwrap().code(), Some(130));
+    assert_eq!(running(86_444), 1, "the first one goes on");
+    ends(&env, first);
+}
+
+#[test]
+fn an_interrupt_ends_waiting_for_a_registry() {
+    require_capability!(Root, Overlay, Base(Busybox));
+    let env = TestEnv::new();
+    // Takes connections, as the kernel does, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let dockerfile = format!("FROM {}/a/b:1\n", silent.local_addr().unwrap());
+    ends(&env, start_of(&env, "silent", &dockerfile, "load metadata"));
+
+    let registry = FakeRegistry::start();
+    let noise: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+    let platform = builder::oci::Platform::host().to_string();
+    registry.put_image("a/b:1", &FakeImage::new(&platform, &[&noise]));
+    let layer = builder::oci::Digest::of(gzip(&noise)).to_string();
+    registry.fault(&layer, 100, Effect::StallAfter(1000));
+    let dockerfile = format!("FROM {}/a/b:1\nRUN x\n", registry.host());
+    let build = start_of(&env, "layer", &dockerfile, "] RUN x");
+    wait_for("the layer was asked for", || registry.count(&layer) > 0);
+    ends(&env, build);
 }
 
 #[track_caller]

@@ -243,7 +243,7 @@ fn archive(
         }
         (Tree::State { .. }, Some(content)) => {
             let path = scratch.path().join("file");
-            let mut reader = tree.open_content(worker, content)?;
+            let mut reader = worker.stoppable(tree.open_content(worker, content)?);
             let mut file = fsio::create(&path)?;
             std::io::copy(&mut reader, &mut file)
                 .map_err(|source| fsio::Error::new("copy to", &path, source))?;
@@ -251,17 +251,18 @@ fn archive(
         }
         _ => return Ok(None),
     };
-    let Some(mut plain) = opened.map_err(CopyError::Archive)? else {
+    let Some(plain) = opened.map_err(CopyError::Archive)? else {
         return Ok(None);
     };
+    let mut plain = worker.stoppable(plain);
     // Files are read again when the layer is written, each from its place in the plain tar.
     let path = scratch.path().join("tar");
     let mut tar = fsio::create(&path)?;
     std::io::copy(&mut plain, &mut tar)
         .map_err(|source| fsio::Error::new("unpack to", &path, source))?;
     drop(tar);
-    let read =
-        layer::read_tar(fsio::open(&path)?, Markers::Names, None).map_err(CopyError::Archive)?;
+    let tar = worker.stoppable(fsio::open(&path)?);
+    let read = layer::read_tar(tar, Markers::Names, None).map_err(CopyError::Archive)?;
     Ok(Some((
         scratch,
         read.toc,
@@ -352,6 +353,7 @@ impl Copying<'_, '_> {
     ) -> Result<(), StepError> {
         let exclude = self.exclude;
         tree.walk(directory, exclude, &mut |below, node| {
+            self.worker.go_on()?;
             self.put(to.join(below), node)
         })
     }

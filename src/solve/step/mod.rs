@@ -33,6 +33,7 @@ use super::miss::MissReason;
 use super::past::Past;
 use super::state::{LayerHandle, State};
 use super::times::rfc3339;
+use crate::fsio::Stoppable;
 use crate::layer::{Layer, Privileges};
 use crate::oci::Digest;
 use crate::plan::{Plan, StateRef, Step, StepId, StepKind, TreeSource};
@@ -106,15 +107,27 @@ impl<'a> Worker<'a> {
         Duration::from_micros(self.cost.load(Ordering::Relaxed))
     }
 
+    /// Fails once the build is stopped.
+    fn go_on(&self) -> Result<(), StepError> {
+        match self.environment.cancel.is_cancelled() {
+            true => Err(StepError::Cancelled),
+            false => Ok(()),
+        }
+    }
+
+    /// A reader or writer that ends once the build is stopped.
+    fn stoppable<T>(&self, inner: T) -> Stoppable<T, impl Fn() -> bool + use<'a, T>> {
+        let environment = self.environment;
+        Stoppable::new(inner, move || environment.cancel.is_cancelled())
+    }
+
     /// Waits for a lock of the store, unless the build is stopped.
     fn lock(&self, kind: &str, what: Digest) -> Result<Lock, StepError> {
         loop {
             if let Some(lock) = self.environment.store.try_lock(kind, what)? {
                 return Ok(lock);
             }
-            if self.environment.cancel.is_cancelled() {
-                return Err(StepError::Cancelled);
-            }
+            self.go_on()?;
             std::thread::sleep(LOCK_POLL);
         }
     }
@@ -173,6 +186,18 @@ pub(super) fn execute(
     report: &Reporter,
     publish: &std::sync::mpsc::Sender<Publication>,
 ) -> Result<StepResult, StepError> {
+    let result = attempt(worker, id, states, report, publish);
+    // Whatever broke off, it is the wish to stop that counts.
+    result.or_else(|error| worker.go_on().and(Err(error)))
+}
+
+fn attempt(
+    worker: &Worker<'_>,
+    id: StepId,
+    states: Vec<State>,
+    report: &Reporter,
+    publish: &std::sync::mpsc::Sender<Publication>,
+) -> Result<StepResult, StepError> {
     let step = worker.plan.step(id);
     let inputs = Inputs::new(step, states);
     let missed = match worker.at_cost(|| look_up(worker, id, &inputs))? {
@@ -184,9 +209,7 @@ pub(super) fn execute(
     if let Some(hit) = missed.again(worker, step) {
         return Ok(filed(&inputs.below, hit, publish));
     }
-    if worker.environment.cancel.is_cancelled() {
-        return Err(StepError::Cancelled);
-    }
+    worker.go_on()?;
     let listings = worker.at_cost(|| explain::listings(worker, id, &inputs))?;
     let reason = explain::reason(worker, id, &inputs, &missed, &listings);
     report.missed(id, reason, missed.ingredients.as_map());

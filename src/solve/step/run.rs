@@ -10,7 +10,7 @@ use super::devices;
 use super::mounts::{self, Mounts};
 use super::user::Accounts;
 use super::{Inputs, Made, Worker, room};
-use crate::fsio;
+use crate::fsio::{self, Stoppable};
 use crate::layer::{Privileges, scan_upper};
 use crate::plan::{NetworkMode, RunMount, RunStep};
 use crate::sandbox::{
@@ -103,7 +103,7 @@ pub(super) fn execute(
         &upper,
         &stack,
         worker.environment.privileges,
-        std::io::sink(),
+        Stoppable::new(std::io::sink(), || worker.environment.cancel.is_cancelled()),
     )
     .map_err(StepError::Changes)?;
     let form = if layer.toc.is_empty() {

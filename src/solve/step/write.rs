@@ -9,7 +9,7 @@ use super::copy::CopyError;
 use super::draft::Drafted;
 use super::tree::{Content, Identity};
 use super::{Made, Worker};
-use crate::fsio::{self, Stoppable};
+use crate::fsio;
 use crate::layer::{self, DirectoryWriter, EntryKind, Layer, TarWriter};
 use crate::plan::StepId;
 use crate::store::{LayerForm, NewLayer};
@@ -178,7 +178,7 @@ pub(super) fn as_directory(
     for drafted in entries {
         if matches!(drafted.entry.kind, EntryKind::File { .. }) {
             let file = fsio::open(path.join(&drafted.entry.path))?;
-            let mut file = Stoppable::new(file, || worker.environment.cancel.is_cancelled());
+            let mut file = worker.stoppable(file);
             tar.append(drafted.entry.clone(), Some(&mut file))
                 .map_err(CopyError::Write)?;
         } else {
@@ -202,6 +202,5 @@ fn content<'w>(
         (EntryKind::File { .. }, None) => Box::new(io::empty()),
         _ => return Ok(None),
     };
-    let is_stopped = || worker.environment.cancel.is_cancelled();
-    Ok(Some(Stoppable::new(reader, is_stopped)))
+    Ok(Some(worker.stoppable(reader)))
 }
