@@ -44,8 +44,8 @@ pub struct Checked {
 pub struct CheckRequest {
     /// Forget what is damaged.
     pub repair: bool,
-    /// How much this process may do to files.
-    pub privileges: Privileges,
+    /// Compare owners and modes too: those of layers that root unpacked.
+    pub owners: bool,
     /// Says whether the bytes of a context's index are sound: what they mean is not the store's affair.
     pub is_index: fn(&[u8]) -> bool,
 }
@@ -177,7 +177,11 @@ impl Store {
                 }
             } else if name == "dir" || name.starts_with("dir-") {
                 has_content = true;
-                layer::check_directory(&toc, &path, request.privileges)
+                let privileges = match request.owners {
+                    true => Privileges::Full,
+                    false => Privileges::OneId,
+                };
+                layer::check_directory(&toc, &path, privileges)
                     .map_err(|error| format!("its directory: {}", fsio::with_causes(&error)))?;
             } else if name.starts_with("blob-") {
                 let blob: Option<Descriptor> = record::read(&path);

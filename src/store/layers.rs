@@ -87,6 +87,7 @@ impl Store {
     /// The layer as a folder. `chain` names the layers below for a layer whose implied directories depend on them.
     #[must_use]
     pub fn layer_directory(&self, diff_id: Digest, chain: Option<Digest>) -> Option<PathBuf> {
+        self.toc_path(diff_id)?;
         let path = self.directory_path(diff_id, chain);
         fsio::symlink_metadata(&path).is_ok().then_some(path)
     }
@@ -102,6 +103,7 @@ impl Store {
     /// The layer as an uncompressed tar, if it is here as one.
     #[must_use]
     pub fn layer_tar(&self, diff_id: Digest) -> Option<PathBuf> {
+        self.toc_path(diff_id)?;
         let path = self.paths.layer(diff_id).join("tar");
         fsio::symlink_metadata(&path).is_ok().then_some(path)
     }

@@ -112,7 +112,7 @@ impl Store {
         let chosen = evict::choose(candidates, bytes, now);
         let removed = match request.dry_run {
             true => chosen,
-            false => self.take_all_out(chosen)?,
+            false => self.take_all_out(chosen, now)?,
         };
         let pruned = Pruned {
             left: total.saturating_sub(removed.iter().map(|object| object.bytes).sum()),
@@ -126,7 +126,11 @@ impl Store {
     }
 
     /// Takes objects out, except those that somebody has begun to use, or named, since they were chosen.
-    fn take_all_out(&self, chosen: Vec<StoredObject>) -> Result<Vec<StoredObject>, StoreError> {
+    fn take_all_out(
+        &self,
+        chosen: Vec<StoredObject>,
+        now: SystemTime,
+    ) -> Result<Vec<StoredObject>, StoreError> {
         let mut removed = Vec::with_capacity(chosen.len());
         for batch in chosen.chunks(BATCH) {
             // Nobody gives a name meanwhile; so what has none now has none when it is gone.
@@ -140,6 +144,12 @@ impl Store {
                 if !is_named && self.take_object_out(object)? {
                     removed.push(object.clone());
                 }
+            }
+        }
+        for object in &removed {
+            if let (ObjectKind::Layer, Ok(diff_id)) = (object.kind, Digest::from_hex(&object.id)) {
+                // It only explains; on a full disk there may be no room for it.
+                let _noted = self.note_evicted(diff_id, now);
             }
         }
         Ok(removed)

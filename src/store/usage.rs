@@ -172,6 +172,9 @@ impl Store {
                 let is_step = folder == self.paths.steps();
                 let step = is_step.then(|| record::read::<StepRecord>(&path)).flatten();
                 let about = step.as_ref().map(describe).unwrap_or_default();
+                // A record that is found again and again is not written again.
+                let layer = step.as_ref().and_then(|step| self.layer_used(step.diff_id));
+                let used = modified(&path).max(layer);
                 if let Some(step) = step {
                     let cost = Duration::from_millis(step.millis);
                     let of_layer = known.steps.entry(step.diff_id).or_default();
@@ -184,7 +187,7 @@ impl Store {
                     id: self.paths.below(&path),
                     about,
                     bytes: disk.of(&path),
-                    used: modified(&path),
+                    used,
                     cost: Duration::ZERO,
                     named: folder == self.paths.images(),
                     in_use: false,
@@ -193,6 +196,14 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// When a layer was used last, if it is here. It is not held for that.
+    fn layer_used(&self, diff_id: Digest) -> Option<SystemTime> {
+        let folder = self.paths.layer(diff_id);
+        let inside = names(&folder).ok()?;
+        let table = inside.iter().find(|name| name.starts_with("toc"))?;
+        modified(&folder.join(table))
     }
 
     fn layers(
@@ -220,13 +231,12 @@ impl Store {
                     blobs.push(blob.digest);
                 }
             }
-            let table = inside.iter().find(|name| name.starts_with("toc"));
             let made_here = known.steps.get(&diff_id).cloned();
             let (cost, about) = made_here.unwrap_or_else(|| (to_fetch(bytes), String::new()));
             let with_it = blobs.iter().any(|blob| known.named.contains(blob));
             usage.objects.push(StoredObject {
                 kind: ObjectKind::Layer,
-                used: table.and_then(|name| modified(&folder.join(name))),
+                used: self.layer_used(diff_id),
                 bytes,
                 about,
                 cost,

@@ -234,6 +234,8 @@ fn du_says_what_du_says() {
             assert_eq!(kind["count"], 0, "{json}");
         }
     }
+    let again = build(&env, dockerfile, &[]).succeeded();
+    assert!(again.stderr.contains("why: evicted"), "{}", again.stderr);
     // Wrong words are told what there is.
     for filter in ["size=1", "type=thing", "until=soon", "nothing"] {
         let outcome = env.builder("prune", ["--filter", filter]).exited(2);

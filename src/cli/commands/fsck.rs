@@ -7,7 +7,6 @@ use super::super::failure::Failure;
 use super::super::settings::Environment;
 use super::space::existing;
 use crate::context::StatIndex;
-use crate::layer::Privileges;
 use crate::store::CheckRequest;
 use crate::ui::Console;
 
@@ -24,10 +23,7 @@ pub(in crate::cli) fn run(
     };
     let request = CheckRequest {
         repair: !args.dry_run,
-        privileges: match rustix::process::geteuid().is_root() {
-            true => Privileges::Full,
-            false => Privileges::OneId,
-        },
+        owners: rustix::process::geteuid().is_root(),
         is_index: StatIndex::is_sound,
     };
     let checked = store.check(&request).map_err(Failure::environment)?;

@@ -60,10 +60,10 @@ pub(super) fn check_module_table(
     complaints
 }
 
-/// Folders that `Paths::skeleton` makes and a text does not name.
+/// Folders that every store has from the start and a text does not name.
 pub(super) fn check_store_folders(name: &str, text: &str, paths_file: &str) -> Vec<String> {
-    let skeleton = paths_file.split("fn skeleton").nth(1).unwrap_or_default();
-    let list = skeleton.split(".map(").next().unwrap_or_default();
+    let list = paths_file.split("const FOLDERS").nth(1).unwrap_or_default();
+    let list = list.split("];").next().unwrap_or_default();
     let folders = list.split('"').skip(1).step_by(2);
     let folders: Vec<&str> = folders
         .filter_map(|folder| folder.split('/').next())
