@@ -16,7 +16,7 @@ use crate::export::{ExportLayer, OutputKind, OutputSpec};
 use crate::image::AssembledImage;
 use crate::layer::Privileges;
 use crate::oci::Digest;
-use crate::plan::{Plan, RunMount, StateRef, StepId, StepKind};
+use crate::plan::{NoCache, Plan, RunMount, StateRef, StepId, StepKind};
 use crate::solve::{BuildEvent, LayerError, Solution, StepError};
 use crate::store::Store;
 
@@ -36,7 +36,7 @@ pub(super) fn import(
     vertices: &mut Vertices<'_>,
 ) -> (Option<Imported>, u64) {
     let specs = &request.cache.from;
-    if specs.is_empty() {
+    if specs.is_empty() || request.plan.no_cache == NoCache::Always {
         return (None, 0);
     }
     let started = Instant::now();
@@ -51,6 +51,10 @@ pub(super) fn import(
                 id,
                 text: format!("{records} records"),
             },
+            Err(_) if tools.client.stop().is_requested() => {
+                vertices.cancel(id);
+                continue;
+            }
             Err(error) => warning(&format!("the cache {} is not used", spec.place), &error),
         };
         vertices.sink.emit(event);
