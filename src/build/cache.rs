@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::error::BuildError;
 use super::request::Request;
@@ -16,7 +16,7 @@ use crate::export::{ExportLayer, OutputKind, OutputSpec};
 use crate::image::AssembledImage;
 use crate::layer::Privileges;
 use crate::oci::Digest;
-use crate::plan::{Plan, RunMount, StateRef, StepId, StepKind};
+use crate::plan::{NoCache, Plan, RunMount, StateRef, StepId, StepKind};
 use crate::solve::{BuildEvent, LayerError, Solution, StepError};
 use crate::store::Store;
 
@@ -29,15 +29,15 @@ fn means(request: &Request, tools: &Tools<'_>) -> Means {
     }
 }
 
-/// Reads the caches that the build may use. Gives the milliseconds that it took, too.
+/// Reads the caches that the build may use. Gives the time that it took, too.
 pub(super) fn import(
     request: &Request,
     tools: &Tools<'_>,
     vertices: &mut Vertices<'_>,
-) -> (Option<Imported>, u64) {
+) -> (Option<Imported>, Duration) {
     let specs = &request.cache.from;
-    if specs.is_empty() {
-        return (None, 0);
+    if specs.is_empty() || request.plan.no_cache == NoCache::Always {
+        return (None, Duration::ZERO);
     }
     let started = Instant::now();
     let ids: Vec<_> = specs
@@ -51,12 +51,16 @@ pub(super) fn import(
                 id,
                 text: format!("{records} records"),
             },
+            Err(_) if tools.client.stop().is_requested() => {
+                vertices.cancel(id);
+                continue;
+            }
             Err(error) => warning(&format!("the cache {} is not used", spec.place), &error),
         };
         vertices.sink.emit(event);
         vertices.end(id, &Ok(()), started.elapsed());
     }
-    (Some(imported), millis(started))
+    (Some(imported), started.elapsed())
 }
 
 /// The places that folders of cache mounts are restored from.
@@ -70,14 +74,14 @@ pub(super) fn mounts(
     (!specs.is_empty()).then(mounts)
 }
 
-/// Saves the folders of the cache mounts that steps of this build used. Gives the milliseconds that it took.
+/// Saves the folders of the cache mounts that steps of this build used. Gives the time that it took.
 pub(super) fn save_mounts(
     request: &Request,
     tools: &Tools<'_>,
     (plan, solution): (&Plan, &Solution),
     privileges: Privileges,
     vertices: &mut Vertices<'_>,
-) -> Result<u64, BuildError> {
+) -> Result<Duration, BuildError> {
     let started = Instant::now();
     for spec in request.cache.mounts.iter().filter(|spec| spec.save) {
         let mut folders = BTreeMap::new();
@@ -105,7 +109,7 @@ pub(super) fn save_mounts(
             }
         })?;
     }
-    Ok(millis(started))
+    Ok(started.elapsed())
 }
 
 /// The ids of the cache mounts of steps that ran. Those that start with content stay here.
@@ -160,13 +164,13 @@ fn wrong_layer(error: &LayerError) -> Option<Digest> {
     }
 }
 
-/// Writes the caches that were asked for. Gives the milliseconds that it took.
+/// Writes the caches that were asked for. Gives the time that it took.
 pub(super) fn export(
     request: &Request,
     tools: &Tools<'_>,
     (plan, solution): (&Plan, &Solution),
     vertices: &mut Vertices<'_>,
-) -> Result<u64, BuildError> {
+) -> Result<Duration, BuildError> {
     let started = Instant::now();
     let places = request.cache.to.iter().filter_map(|spec| match &spec.to {
         ExportTo::Place(place) => Some((spec, place)),
@@ -189,7 +193,7 @@ pub(super) fn export(
             }
         })?;
     }
-    Ok(millis(started))
+    Ok(started.elapsed())
 }
 
 /// A cache that was not written.
@@ -302,8 +306,4 @@ pub(super) fn embed(
     if value.is_some() || image.config.raw().contains_key(INLINE_KEY) {
         image.config.set_top(INLINE_KEY, value);
     }
-}
-
-fn millis(started: Instant) -> u64 {
-    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

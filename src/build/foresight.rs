@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::cache;
 use super::error::BuildError;
 use super::request::{Request, RequireCached};
 use super::source;
@@ -9,7 +10,7 @@ use super::{Sources, Tools, Vertices, devices, platforms};
 use crate::dockerfile::Dockerfile;
 use crate::oci::Digest;
 use crate::plan::{Plan, StateRef, StepId};
-use crate::solve::{self, Environment, EventSink, Fate, Forecast};
+use crate::solve::{self, Environment, EventSink, Fate, Forecast, ImportedSteps};
 
 /// A graph, and what would become of each step of it.
 #[derive(Clone, Debug)]
@@ -50,7 +51,11 @@ pub fn forecast(
     let planned = platforms::plan_all(request, tools.resolver, parsed, sources, &mut vertices);
     let (mut plan, bases) = planned?;
     let devices = devices::resolve(&mut plan, &request.devices, vertices.sink)?;
-    let environment = super::environment(request, tools, &plan, (bases, devices), &opened)?;
+    let (imported, _) = cache::import(request, tools, &mut vertices);
+    let mut environment = super::environment(request, tools, &plan, (bases, devices), &opened)?;
+    environment.imported = imported
+        .as_ref()
+        .map(|imported| imported as &dyn ImportedSteps);
     let forecast = solve::forecast(&plan, &environment)?;
     let bases = environment.bases.iter().map(|base| ForeseenBase {
         name: base.name.clone(),

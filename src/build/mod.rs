@@ -208,7 +208,7 @@ pub fn build(
         return Err(BuildError::Check(found.violated));
     }
     let devices = devices::resolve(&mut plan, &request.devices, vertices.sink)?;
-    let (imported, import_millis) = cache::import(request, tools, &mut vertices);
+    let (imported, importing) = cache::import(request, tools, &mut vertices);
     let mut environment = environment(request, tools, &plan, (bases, devices), &opened)?;
     let imported = imported.as_ref();
     environment.imported = imported.map(|imported| imported as &dyn ImportedSteps);
@@ -224,17 +224,14 @@ pub fn build(
         solve_and_finish(request, tools, &plan, &environment, vertices)
     })?;
     let built = (&plan, &solution);
-    let export_millis = cache::export(request, tools, built, &mut vertices)?.saturating_add(
-        cache::save_mounts(request, tools, built, privileges, &mut vertices)?,
-    );
+    let exporting = cache::export(request, tools, built, &mut vertices)?;
+    let saving = cache::save_mounts(request, tools, built, privileges, &mut vertices)?;
     let cached = (0..plan.steps.len())
         .filter(|i| solution.step(plan::StepId(*i)).cached)
         .count();
     let steps = (plan.steps.len(), cached);
     let mut account = solution.account();
-    account += solve::Account::costing(Duration::from_millis(
-        import_millis.saturating_add(export_millis),
-    ));
+    account += solve::Account::costing(importing + exporting + saving);
     if let Some(event) = account.event() {
         vertices.sink.emit(event);
     }

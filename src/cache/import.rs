@@ -119,7 +119,7 @@ impl ImportedSteps for Imported {
         let steps = self.sources.iter();
         let mut steps = steps.flat_map(|source| source.records.steps.values());
         steps
-            .find(|(step, _)| step.place == place)
+            .find(|(step, _)| !place.is_empty() && step.place == place)
             .map(|(step, _)| step.clone())
     }
 }

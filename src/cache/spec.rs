@@ -50,11 +50,11 @@ pub enum Mode {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CacheSpecError {
     /// Not a CSV record.
-    #[error("invalid value `{0}`: not a list of key=value separated by commas")]
-    Csv(String),
-    /// A field without `=`.
-    #[error("invalid field `{0}`, expected key=value")]
-    Field(String),
+    #[error("the value is no list of key=value separated by commas")]
+    Csv,
+    /// A field without `=`. It is not shown: it may be the rest of a secret with a comma in it.
+    #[error("field {0} of the value is not of the form key=value")]
+    Field(usize),
     /// A type that there is not.
     #[error("unknown cache type `{0}`, expected {1}")]
     Kind(String, &'static str),
@@ -108,12 +108,13 @@ pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, CacheSpecError>
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         return Ok(vec![pair("type", "registry"), pair("ref", text)]);
     }
-    let fields = csv_fields(text).ok_or_else(|| CacheSpecError::Csv(text.to_owned()))?;
+    let fields = csv_fields(text).ok_or(CacheSpecError::Csv)?;
     fields
         .iter()
-        .map(|field| match field.split_once('=') {
+        .zip(1..)
+        .map(|(field, number)| match field.split_once('=') {
             Some((key, value)) => Ok((key.trim().to_ascii_lowercase(), value.to_owned())),
-            None => Err(CacheSpecError::Field(field.clone())),
+            None => Err(CacheSpecError::Field(number)),
         })
         .collect()
 }
@@ -375,7 +376,7 @@ mod tests {
             ("type=local,dest=x,compression-level=10", "0 to 9"),
             ("type=inline,mode=max", "only the layers of the image"),
             ("type=inline,compression=zstd", "unknown key `compression`"),
-            ("type=local,x", "invalid field `x`"),
+            ("type=local,x", "field 2 of the value"),
         ] {
             let error = to(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");

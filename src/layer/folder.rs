@@ -219,8 +219,8 @@ impl Folder {
     ///
     /// # Errors
     /// What the operating system answers.
-    pub fn set_times<'a>(&mut self, listed: impl Iterator<Item = &'a Listed>) -> Result<()> {
-        for Listed { entry, nanos } in listed {
+    pub fn set_times<'a>(&mut self, entries: impl Iterator<Item = (&'a Entry, u32)>) -> Result<()> {
+        for (entry, nanos) in entries {
             let times = Timestamps {
                 last_access: Timespec {
                     tv_sec: 0,
@@ -228,7 +228,7 @@ impl Folder {
                 },
                 last_modification: Timespec {
                     tv_sec: entry.mtime,
-                    tv_nsec: i64::from(*nanos).try_into().unwrap_or(0),
+                    tv_nsec: nanos.into(),
                 },
             };
             let parent = self.root.parent(&entry.path)?;

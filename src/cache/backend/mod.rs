@@ -4,7 +4,7 @@ mod folder;
 mod registry;
 mod s3;
 
-use std::io::Read;
+use std::io::Read as _;
 use std::sync::Arc;
 
 use super::{CacheError, Means, Place};

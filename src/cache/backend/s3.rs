@@ -149,18 +149,23 @@ impl S3Place {
 
     fn manifest(&self, name: &str) -> Result<Option<Vec<u8>>, CacheError> {
         let path = self.manifest_path(name);
-        let Some(meta) = self.head(&path)? else {
-            return Ok(None);
+        let get = async {
+            let found = match self.bucket.get(&path).await {
+                Err(object_store::Error::NotFound { .. }) => return Ok(None),
+                found => found?,
+            };
+            match found.meta.size {
+                size if size > LARGEST_MANIFEST => Ok(Some(Err(size))),
+                _ => Ok(Some(Ok(found.bytes().await?.to_vec()))),
+            }
         };
-        if meta.size > LARGEST_MANIFEST {
-            return Err(CacheError::TooLarge {
-                what: "manifest",
-                size: meta.size,
-                limit: LARGEST_MANIFEST,
-            });
-        }
-        let get = async { self.bucket.get(&path).await?.bytes().await };
-        Ok(Some(self.wait("cannot read", get)?.to_vec()))
+        let too_large = |size| CacheError::TooLarge {
+            what: "manifest",
+            size,
+            limit: LARGEST_MANIFEST,
+        };
+        let found = self.wait("cannot read", get)?;
+        found.transpose().map_err(too_large)
     }
 
     /// Under every name, and young enough that nothing of it has to be made new.
@@ -304,16 +309,17 @@ impl Pieces {
 
 impl BlobSource for S3Place {
     fn open_blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>, BlobError> {
-        let path = self.blob_path(blob.digest);
-        match self.head(&path) {
-            Ok(Some(_)) => Ok(Box::new(Ranges {
-                place: self.clone(),
-                path,
-                size: blob.size,
-                next: 0,
-                piece: io::Cursor::default(),
-            })),
-            Ok(None) => Err(BlobError::NotFound(blob.digest)),
+        let mut ranges = Ranges {
+            place: self.clone(),
+            path: self.blob_path(blob.digest),
+            size: blob.size,
+            next: 0,
+            piece: io::Cursor::default(),
+        };
+        // The first piece tells whether it is there.
+        match ranges.load() {
+            Ok(true) => Ok(Box::new(ranges)),
+            Ok(false) => Err(BlobError::NotFound(blob.digest)),
             Err(error) => Err(BlobError::Unreadable {
                 digest: blob.digest,
                 reason: error.to_string(),
@@ -331,24 +337,38 @@ struct Ranges {
     piece: io::Cursor<Vec<u8>>,
 }
 
+impl Ranges {
+    /// Reads the next piece; `false` if there is no such object.
+    fn load(&mut self) -> Result<bool, CacheError> {
+        let range = self.next..self.size.min(self.next + PIECE);
+        if range.is_empty() {
+            return Ok(true);
+        }
+        let get = async {
+            match self.place.bucket.get_range(&self.path, range.clone()).await {
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                piece => Ok(Some(piece?.to_vec())),
+            }
+        };
+        let Some(piece) = self.place.wait("cannot read", get)? else {
+            return Ok(false);
+        };
+        self.next = range.end;
+        self.piece = io::Cursor::new(piece);
+        Ok(true)
+    }
+}
+
 impl Read for Ranges {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.piece.read(buffer)?;
         if count > 0 || buffer.is_empty() || self.next >= self.size {
             return Ok(count);
         }
-        let range = self.next..self.size.min(self.next + PIECE);
-        let get = self.place.bucket.get_range(&self.path, range.clone());
-        let piece = self
-            .place
-            .wait("cannot read", get)
-            .map_err(io::Error::other)?;
-        if piece.len() as u64 != range.end - range.start {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        match self.load().map_err(io::Error::other)? {
+            true => self.piece.read(buffer),
+            false => Err(io::ErrorKind::NotFound.into()),
         }
-        self.next = range.end;
-        self.piece = io::Cursor::new(piece.to_vec());
-        self.piece.read(buffer)
     }
 }
 

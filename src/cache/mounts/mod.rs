@@ -83,11 +83,24 @@ impl Mounts {
         let Some(saved) = saved.get(id) else {
             return Ok(None);
         };
+        if let Some(max) = place.spec.max.filter(|max| saved.bytes > *max) {
+            let (has, max) = (size(saved.bytes), size(max));
+            return Err(Arc::new(CacheError::Mount {
+                id: id.to_owned(),
+                reason: format!("it has {has}, and the limit is {max}"),
+            }));
+        }
         let restore = || {
+            // For the folder, and for its packs until it is made.
+            let packs = saved.packs.iter().map(|pack| pack.size);
+            let bytes = packs.fold(saved.bytes, u64::saturating_add);
+            let _room = self.means.store.reserve(bytes)?;
             let scratch = self.means.store.scratch()?;
+            let stop = self.means.client.stop();
             let source = backend.source();
             let what = (id, saved);
-            restore::restore(&*source, what, self.privileges, folder, scratch.path())
+            let work = (scratch.path(), stop);
+            restore::restore(&*source, what, self.privileges, folder, work)
         };
         let fetched = restore()?;
         let owners = match self.privileges {
@@ -228,9 +241,12 @@ impl Saving<'_> {
     ) -> Result<Snapshot, CacheError> {
         let before = saved.get(id).and_then(|before| {
             let bytes = restore::tree_bytes(&*self.backend.source(), before).ok()?;
-            Some((before, Tree::decode(&bytes, id).ok()?.0))
+            Some((before, Tree::decode(&bytes, id).ok()?.chunks))
         });
-        let before = before.as_ref().map(|(saved, tree)| (*saved, tree));
+        let before = before
+            .as_ref()
+            .map(|(saved, chunks)| (*saved, chunks.as_slice()));
+        let work = (work, self.means.client.stop());
         save::snapshot(path, self.privileges, self.spec.max, before, work)
     }
 

@@ -11,10 +11,11 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use super::super::backend::whole;
 use super::CacheError;
 use super::document::SavedMount;
-use super::tree::{CHUNK, Chunk, Tree};
+use super::tree::{CHUNK, Chunk, Decoded, Tree};
 use crate::fsio::{self, Context as _, HashingWriter};
 use crate::layer::{DirectoryWriter, EntryKind, Folder, Privileges};
 use crate::oci::{BlobSource, Descriptor, Digest};
+use crate::registry::Stop;
 
 /// The largest tree that is fetched.
 const LARGEST_TREE: u64 = 64 << 20;
@@ -38,12 +39,18 @@ pub(super) fn restore(
     (id, saved): (&str, &SavedMount),
     privileges: Privileges,
     folder: &Path,
-    scratch: &Path,
+    (scratch, stop): (&Path, &Stop),
 ) -> Result<u64, CacheError> {
     let bytes = tree_bytes(source, saved)?;
     let fetched = bytes.len() as u64;
-    let (tree, toc, listed) = Tree::decode(&bytes, id)?;
+    let tree = Tree::decode(&bytes, id)?;
     drop(bytes);
+    if tree.toc.content_size() > saved.bytes {
+        return Err(CacheError::Mount {
+            id: id.to_owned(),
+            reason: "it is larger than it says".to_owned(),
+        });
+    }
     let needed = needed(saved, &tree, id)?;
     let packs = Packs {
         source,
@@ -60,6 +67,7 @@ pub(super) fn restore(
             scope.spawn(|| packs.fetch_all());
         }
         let mut stream = Stream {
+            stop,
             packs: &packs,
             chunks: tree.chunks.iter(),
             chunk: io::Cursor::default(),
@@ -69,7 +77,7 @@ pub(super) fn restore(
         };
         let written = (|| -> Result<(), CacheError> {
             let mut writer = DirectoryWriter::new(folder, privileges)?;
-            for entry in toc.entries() {
+            for entry in tree.toc.entries() {
                 match &entry.kind {
                     EntryKind::File { size, offset, .. } => {
                         let failed = |source| CacheError::Read {
@@ -83,12 +91,11 @@ pub(super) fn restore(
                     _ => writer.put(&entry.path, entry, None)?,
                 }
             }
-            writer.finish(&toc)?;
-            let own = listed.iter().rev();
+            writer.finish(&tree.toc)?;
+            let entries = tree.toc.entries().iter().zip(tree.nanos.iter().copied());
             let is_name = |kind: &EntryKind| matches!(kind, EntryKind::HardLink { .. });
-            Folder::open(folder, privileges)?
-                .set_times(own.filter(|one| !is_name(&one.entry.kind)))?;
-            Ok(())
+            let own = entries.rev().filter(|(entry, _)| !is_name(&entry.kind));
+            Ok(Folder::open(folder, privileges)?.set_times(own)?)
         })();
         packs.stop.store(true, Ordering::Relaxed);
         // What the content's source said tells more than that there was no content.
@@ -104,7 +111,7 @@ pub(super) fn restore(
 /// The packs that the tree takes chunks from, in the order in which they are needed.
 fn needed<'a>(
     saved: &'a SavedMount,
-    tree: &Tree,
+    tree: &Decoded,
     id: &str,
 ) -> Result<Vec<(u32, &'a Descriptor)>, CacheError> {
     let wrong = |reason: &str| CacheError::Mount {
@@ -183,6 +190,7 @@ impl Packs<'_> {
 
 /// The stream, from its chunks.
 struct Stream<'a> {
+    stop: &'a Stop,
     packs: &'a Packs<'a>,
     chunks: std::slice::Iter<'a, Chunk>,
     chunk: io::Cursor<Vec<u8>>,
@@ -231,6 +239,9 @@ impl Stream<'_> {
 
 impl Read for Stream<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.is_requested() {
+            return Err(io::Error::other("stopped"));
+        }
         loop {
             let count = self.chunk.read(buffer)?;
             if count > 0 || buffer.is_empty() {

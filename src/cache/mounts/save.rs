@@ -13,6 +13,7 @@ use super::tree::{CHUNK, Chunk, Tree};
 use crate::fsio::{self, Context as _, HashingWriter};
 use crate::layer::{EntryKind, FileState, Folder, Listed, Privileges};
 use crate::oci::{Descriptor, Digest};
+use crate::registry::Stop;
 
 /// Bytes that a pack has before the next one is begun.
 const PACK: u32 = 16 << 20;
@@ -22,14 +23,17 @@ const ATTEMPTS: u32 = 3;
 /// Packs that are small, or of which little is in use, may be so many; then what is in use of them is packed anew.
 const MOST_SMALL: usize = 8;
 
+/// Packs with the files that hold them.
+type NewPacks = Vec<(Descriptor, PathBuf)>;
+
 /// A folder as it was when it was read.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub(super) saved: SavedMount,
     /// The tree's bytes.
     pub(super) tree: Vec<u8>,
-    /// Packs that are new, with the files that hold them.
-    pub(super) packs: Vec<(Descriptor, PathBuf)>,
+    /// Packs that are new.
+    pub(super) packs: NewPacks,
     pub(super) left_out: LeftOut,
 }
 
@@ -47,8 +51,8 @@ pub(super) fn snapshot(
     path: &Path,
     privileges: Privileges,
     max: Option<u64>,
-    before: Option<(&SavedMount, &Tree)>,
-    scratch: &Path,
+    before: Option<(&SavedMount, &[Chunk])>,
+    (scratch, stop): (&Path, &Stop),
 ) -> Result<Snapshot, CacheError> {
     let mut folder = Folder::open(path, privileges)?;
     let mut listed = folder.list()?;
@@ -59,6 +63,7 @@ pub(super) fn snapshot(
     let mut content = Content {
         folder: &mut folder,
         path,
+        stop,
         listed,
         next: 0,
         open: None,
@@ -149,6 +154,7 @@ struct Content<'a> {
     folder: &'a mut Folder,
     /// For messages.
     path: &'a Path,
+    stop: &'a Stop,
     listed: Vec<Listed>,
     /// The entry that comes next.
     next: usize,
@@ -170,6 +176,9 @@ struct Open {
 
 impl Read for Content<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.is_requested() {
+            return Err(io::Error::other("stopped"));
+        }
         loop {
             let Some(open) = &mut self.open else {
                 if !self.open_next() {
@@ -273,7 +282,7 @@ struct Packer<'a> {
     numbers: BTreeMap<Digest, u32>,
     placed: BTreeMap<Digest, Chunk>,
     current: Option<Current>,
-    new: Vec<(Descriptor, PathBuf)>,
+    new: NewPacks,
 }
 
 /// The pack that is being written.
@@ -285,11 +294,11 @@ struct Current {
 }
 
 impl<'a> Packer<'a> {
-    fn new(before: Option<(&SavedMount, &Tree)>, scratch: &'a Path) -> Self {
+    fn new(before: Option<(&SavedMount, &[Chunk])>, scratch: &'a Path) -> Self {
         Self {
             scratch,
             there: before
-                .map(|(saved, tree)| reusable(saved, tree))
+                .map(|(saved, chunks)| reusable(saved, chunks))
                 .unwrap_or_default(),
             packs: Vec::new(),
             numbers: BTreeMap::new(),
@@ -381,7 +390,8 @@ impl<'a> Packer<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(Vec<Descriptor>, Vec<(Descriptor, PathBuf)>), CacheError> {
+    /// All packs as the tree counts them, and those of them that are new.
+    fn finish(mut self) -> Result<(Vec<Descriptor>, NewPacks), CacheError> {
         self.end_pack()?;
         Ok((self.packs.into_iter().flatten().collect(), self.new))
     }
@@ -393,9 +403,9 @@ fn number_of(count: usize) -> u32 {
 
 /// The chunks of packs that are worth keeping. Where less than half of a pack is in use, or there are many small ones, what is in
 /// use of them is packed anew.
-fn reusable(saved: &SavedMount, tree: &Tree) -> BTreeMap<Digest, (Descriptor, Chunk)> {
+fn reusable(saved: &SavedMount, known: &[Chunk]) -> BTreeMap<Digest, (Descriptor, Chunk)> {
     let mut chunks: BTreeMap<Digest, Chunk> = BTreeMap::new();
-    for chunk in &tree.chunks {
+    for chunk in known {
         chunks.insert(chunk.digest, *chunk);
     }
     let mut used = vec![0_u64; saved.packs.len()];

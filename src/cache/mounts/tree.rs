@@ -26,7 +26,7 @@ pub(super) struct Tree {
     version: u32,
     entries: Vec<(Entry, u32)>,
     /// The stream.
-    pub(super) chunks: Vec<Chunk>,
+    chunks: Vec<Chunk>,
 }
 
 /// A piece of the stream.
@@ -72,7 +72,7 @@ impl Tree {
 
     /// Reads a tree. The table of contents that comes with it has clean paths, each in a directory of the table, so that nothing
     /// outside can be named; there are no devices; every file is within the stream, one after the other.
-    pub(super) fn decode(bytes: &[u8], id: &str) -> Result<(Self, Toc, Vec<Listed>), CacheError> {
+    pub(super) fn decode(bytes: &[u8], id: &str) -> Result<Decoded, CacheError> {
         use std::io::Read as _;
         let wrong = |reason: &str| CacheError::Mount {
             id: id.to_owned(),
@@ -90,22 +90,37 @@ impl Tree {
         if tree.version != VERSION {
             return Err(wrong("it was saved by another version of builder"));
         }
-        let listed: Vec<Listed> = tree
+        let (entries, nanos) = tree
             .entries
-            .iter()
-            .map(|(entry, nanos)| Listed {
-                entry: entry.clone(),
-                nanos: (*nanos).min(999_999_999),
-            })
-            .collect();
-        let entries = tree.entries.iter().map(|(entry, _)| entry.clone());
-        let toc = Toc::from_sorted(entries.collect())
+            .into_iter()
+            .map(|(entry, nanos)| (entry, nanos.min(999_999_999)))
+            .unzip();
+        let toc = Toc::from_sorted(entries)
             .map_err(|_| wrong("its list has paths that no folder has"))?;
-        tree.check(&toc).map_err(wrong)?;
-        Ok((tree, toc, listed))
+        let decoded = Decoded {
+            toc,
+            nanos,
+            chunks: tree.chunks,
+        };
+        decoded.check().map_err(wrong)?;
+        Ok(decoded)
     }
+}
 
-    fn check(&self, toc: &Toc) -> Result<(), &'static str> {
+/// A tree that was read and can be relied on.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    /// What is in the folder; files say where they start in the stream.
+    pub(super) toc: Toc,
+    /// For each entry the part of its time that it has no room for.
+    pub(super) nanos: Vec<u32>,
+    /// The stream.
+    pub(super) chunks: Vec<Chunk>,
+}
+
+impl Decoded {
+    fn check(&self) -> Result<(), &'static str> {
+        let toc = &self.toc;
         let lengths = self.chunks.iter().map(|chunk| u64::from(chunk.length));
         let stream = lengths.fold(0, u64::saturating_add);
         if self
@@ -189,7 +204,7 @@ mod tests {
         };
         let check = |entries: Vec<Entry>, bytes| {
             let bytes = tree(entries, bytes).encode().unwrap();
-            Tree::decode(&bytes, "id").map(|(tree, ..)| tree.bytes())
+            Tree::decode(&bytes, "id").map(|tree| tree.toc.content_size())
         };
         let good = vec![
             root(),
