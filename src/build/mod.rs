@@ -226,7 +226,9 @@ pub fn build(
         .count();
     let steps = (plan.steps.len(), cached);
     let account = solution.account();
-    account.event().map(|event| vertices.sink.emit(event));
+    if let Some(event) = account.event() {
+        vertices.sink.emit(event);
+    }
     Ok(Report {
         image_id,
         steps,
