@@ -6,14 +6,16 @@ use std::time::SystemTime;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::layer::{EntryKind, Privileges};
-use crate::oci::{Digest, Platform};
+use crate::oci::{Digest, LayerSource, Platform};
 use crate::plan::{CopySource, CopyStep, Plan, StateRef, Step, StepId, StepKind, TreeSource};
 use crate::sandbox::{Cancel, RunOutcome, SandboxError, SandboxSpec, StepRunner};
 use crate::source::Span;
-use crate::store::Store;
+use crate::store::{StepRecord, Store};
 
 /// Runs nothing.
 #[derive(Debug)]
@@ -198,6 +200,58 @@ fn is_done(event: &BuildEvent) -> bool {
             ..
         }
     )
+}
+
+/// What others built, by place; nobody has the layers.
+#[derive(Debug)]
+struct Others(BTreeMap<String, StepRecord>);
+
+impl ImportedSteps for Others {
+    fn step(&self, _: Digest) -> Option<(StepRecord, LayerSource)> {
+        None
+    }
+
+    fn alias(&self, _: Digest) -> Option<Digest> {
+        None
+    }
+
+    fn at_place(&self, place: &str) -> Option<StepRecord> {
+        self.0.get(place).cloned()
+    }
+}
+
+#[test]
+fn where_nothing_was_built_reasons_compare_with_what_others_built() {
+    let mut runner = TestRunner::deterministic();
+    let index = any::<Index>().new_tree(&mut runner).unwrap().current();
+    let write = |content| (index, Work::Write(content));
+    let (_folder, theirs) = store();
+    let before = plan(&vec![write(0), write(2)]);
+    let solution = solve(&before, &environment(&theirs, 1), &mut Events::default(), 1).unwrap();
+    let records = (0..2).filter_map(|at| theirs.step(solution.step(StepId(at)).key?));
+    let records: BTreeMap<String, StepRecord> = records
+        .map(|record| (record.place.clone(), record))
+        .collect();
+    assert_eq!(records.len(), 2, "{records:?}");
+    let others = Others(records);
+    let (_folder, ours) = store();
+    let mut now = before.clone();
+    if let StepKind::Copy(copy) = &mut now.steps[0].kind {
+        copy.chmod = Some("600".into());
+    }
+    now.steps[1].label = "[2/99] COPY something new".into();
+    let mut events = Events::default();
+    let environment = Environment {
+        imported: Some(&others),
+        ..environment(&ours, 1)
+    };
+    solve(&now, &environment, &mut events, 1).unwrap();
+    let reasons = events.0.iter().filter_map(|event| match event {
+        BuildEvent::Missed { reason, .. } => Some(reason.as_str()),
+        _ => None,
+    });
+    let reasons: Vec<&str> = reasons.collect();
+    assert_eq!(reasons, ["COPY file0: chmod (none) → 600", "first build"]);
 }
 
 proptest! {
