@@ -319,101 +319,96 @@ mod tests {
         }
     }
 
+    fn changed(instruction: &str, changes: Vec<IngredientChange>) -> MissReason {
+        MissReason::Changed {
+            instruction: instruction.into(),
+            changes,
+            below: None,
+        }
+    }
+
+    /// Shown as the line, and kept as it is.
+    fn check(reason: &MissReason, line: &str) {
+        assert_eq!(reason.to_string(), line);
+        let json = serde_json::to_string(reason).unwrap();
+        let read: MissReason = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, *reason, "{json}");
+    }
+
     #[test]
-    fn reasons_in_words() {
+    fn changes_in_words() {
         let argument = |argument, change| IngredientChange {
             argument: Some(argument),
             ..change
         };
-        let changed = |instruction: &str, changes, below| MissReason::Changed {
-            instruction: instruction.into(),
-            changes,
-            below,
-        };
-        let digest = |text: &str| Digest::of(text);
-        let moved = Below::BaseMoved {
-            name: "python:3.9-slim".into(),
-            old: digest("a"),
-            new: digest("b"),
-        };
-        let made = Below::Step {
-            label: "[2/4] RUN make".into(),
-        };
-        let files = IngredientChange {
+        let version = argument(true, change("env VERSION", Some("1.2"), Some("1.3")));
+        check(&changed("RUN", vec![version]), "RUN: ARG VERSION 1.2 → 1.3");
+        let several = vec![
+            argument(false, change("env NEW", None, Some("x"))),
+            change("env OLD", Some(""), None),
+            change("cwd", Some("/"), Some("/x")),
+            change("command", Some("a"), Some("b")),
+        ];
+        check(
+            &changed("RUN", several),
+            "RUN: ENV NEW (none) → x; variable OLD (empty) → (none); cwd / → /x; and 1 more",
+        );
+        let files = || change("files 0", Some("a"), Some("b"));
+        check(&changed("COPY a", vec![files()]), "COPY a: files changed");
+        let path = |path: &str| (crate::context::Change::Changed, path.to_owned());
+        let listed = IngredientChange {
             files: Some(Changes {
                 total: 1204,
                 changed: 2,
-                first: vec![
-                    (crate::context::Change::Changed, "src/a.py".into()),
-                    (crate::context::Change::Changed, "src/b.py".into()),
-                ],
+                first: vec![path("src/a.py"), path("src/b.py")],
                 ..Changes::default()
             }),
-            ..change("files 0", Some("a"), Some("b"))
+            ..files()
         };
-        let cases = [
-            (
-                changed(
-                    "RUN",
-                    vec![argument(
-                        true,
-                        change("env VERSION", Some("1.2"), Some("1.3")),
-                    )],
-                    None,
-                ),
-                "RUN: ARG VERSION 1.2 → 1.3",
-            ),
-            (
-                changed(
-                    "RUN",
-                    vec![
-                        argument(false, change("env NEW", None, Some("x"))),
-                        change("env OLD", Some(""), None),
-                        change("cwd", Some("/"), Some("/x")),
-                    ],
-                    Some(made.clone()),
-                ),
-                "RUN: ENV NEW (none) → x; variable OLD (empty) → (none); cwd / → /x; and 1 more",
-            ),
-            (
-                changed("COPY src/", vec![files], Some(made.clone())),
-                "COPY src/: 2 of 1204 files changed: src/a.py, src/b.py; [2/4] RUN make made something else",
-            ),
-            (
-                changed(
-                    "COPY a ...",
-                    vec![change("files 0", Some("a"), Some("b"))],
-                    None,
-                ),
-                "COPY a ...: files changed",
-            ),
-            (
-                MissReason::InputChanged { below: moved },
-                "base python:3.9-slim moved: sha256:ca978112ca1b… → sha256:3e23e8160039…",
-            ),
-            (
-                MissReason::InputChanged { below: made },
-                "[2/4] RUN make made something else",
-            ),
-            (MissReason::Evicted { seconds: 59 }, "evicted 59 s ago"),
-            (MissReason::Evicted { seconds: 50_400 }, "evicted 14 h ago"),
-            (
-                MissReason::Evicted { seconds: 260_000 },
-                "evicted 3 days ago",
-            ),
-            (
-                MissReason::OtherPlatform {
-                    platform: "linux/arm64".into(),
-                },
-                "never built for linux/arm64",
-            ),
-        ];
-        for (reason, line) in cases {
-            assert_eq!(reason.to_string(), line);
-            let json = serde_json::to_string(&reason).unwrap();
-            let read: MissReason = serde_json::from_str(&json).unwrap();
-            assert_eq!(read, reason, "{json}");
+        let both = MissReason::Changed {
+            instruction: "COPY src/".into(),
+            changes: vec![listed],
+            below: Some(Below::Step {
+                label: "[2/4] RUN make".into(),
+            }),
+        };
+        check(
+            &both,
+            "COPY src/: 2 of 1204 files changed: src/a.py, src/b.py; [2/4] RUN make made something else",
+        );
+    }
+
+    #[test]
+    fn other_reasons_in_words() {
+        let below = |below| MissReason::InputChanged { below };
+        let moved = Below::BaseMoved {
+            name: "python:3.9-slim".into(),
+            old: Digest::of("a"),
+            new: Digest::of("b"),
+        };
+        check(
+            &below(moved),
+            "base python:3.9-slim moved: sha256:ca978112ca1b… → sha256:3e23e8160039…",
+        );
+        let label = "[2/4] RUN make".to_owned();
+        check(
+            &below(Below::NewStep { label }),
+            "new below it: [2/4] RUN make",
+        );
+        check(&below(Below::Unknown), "what is below it changed");
+        for (seconds, line) in [
+            (59, "evicted 59 s ago"),
+            (119, "evicted 1 min ago"),
+            (50_400, "evicted 14 h ago"),
+            (260_000, "evicted 3 days ago"),
+        ] {
+            check(&MissReason::Evicted { seconds }, line);
         }
+        let platform = "linux/arm64".to_owned();
+        check(
+            &MissReason::OtherPlatform { platform },
+            "never built for linux/arm64",
+        );
     }
 
     #[test]

@@ -17,6 +17,9 @@ mod state;
 mod step;
 mod times;
 
+#[cfg(test)]
+mod tests;
+
 pub use account::Account;
 pub use driver::{Solution, StepResult, solve};
 pub use environment::{
