@@ -161,6 +161,7 @@ fn environment<'a>(store: &'a Store, jobs: usize) -> Environment<'a> {
     Environment {
         store,
         imported: None,
+        saved_mounts: None,
         runner: &NoRunner,
         context: None,
         named_contexts: BTreeMap::new(),
@@ -177,7 +178,7 @@ fn environment<'a>(store: &'a Store, jobs: usize) -> Environment<'a> {
 }
 
 fn files(store: &Store, state: &State) -> Files {
-    let layers = Layers::new(store, Privileges::OneId);
+    let layers = Layers::new(store, Privileges::OneId, Cancel::new());
     let stack = layers.stack(state).unwrap();
     let file = |found: crate::layer::Found<'_>| match &found.entry.kind {
         EntryKind::File { digest, .. } => Some((found.entry.path.display().to_string(), *digest)),
