@@ -53,7 +53,7 @@
 //! # Files on disk
 //!
 //! Below the root (`--root`, `/var/lib/builder`, `$XDG_DATA_HOME/builder`), in `v1/`: `blobs/`, `layers/`, `steps/`, `aliases/`,
-//! `places/`, `builds/`, `listings/`, `evicted/`, `images/`, `contexts/`, `fetched/`, `resolved/`, `mounts/`, `scaffold/`, `locks/`, `tmp/`; `store/paths.rs` says what each is, and
+//! `places/`, `builds/`, `listings/`, `evicted/`, `images/`, `contexts/`, `fetched/`, `resolved/`, `mounts/`, `mounted/`, `scaffold/`, `locks/`, `gone/`, `tmp/`; `store/paths.rs` says what each is, and
 //! `docs/store-layout.md` what holds of it. Read besides: the Dockerfile, contexts and their ignore files, archives, OCI layouts, secrets, SSH keys,
 //! device specs, logins in `~/.docker/config.json` and `$XDG_RUNTIME_DIR/containers/auth.json`, certificates in `/etc/{docker,containers}/certs.d`,
 //! `/etc/resolv.conf`, and what `--ca-certs` names. Written besides: what `-o` and `--iidfile` name, and the

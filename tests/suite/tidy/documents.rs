@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn folders_have_to_be_named() {
-        let paths = "fn skeleton() { [\"blobs/sha256\", \"steps\"].map(x) }";
+        let paths = "const FOLDERS: [&str; 2] = [\"blobs/sha256\", \"steps\"];";
         let check = |text: &str| check_store_folders("page", text, paths);
         assert_eq!(check("`blobs/`, `steps/`"), [""; 0]);
         assert_eq!(
