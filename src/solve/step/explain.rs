@@ -9,7 +9,7 @@ use super::look_up::Missed;
 use super::{Inputs, Worker, digest};
 use crate::context::Listing;
 use crate::oci::{Digest, Hasher};
-use crate::plan::{CopySource, StepId};
+use crate::plan::{CopySource, Step, StepId, TreeSource};
 use crate::store::Store;
 
 /// Paths that are kept of each kind of change.
@@ -17,35 +17,39 @@ const KEPT_PATHS: usize = 200;
 
 /// A list of what a step takes from a tree, and the name that the store keeps it under.
 pub(super) struct Listed {
-    /// Which of the step's trees.
-    position: usize,
     name: Digest,
     listing: Listing,
 }
 
-/// The lists of all that a step takes from other trees, as far as there are such.
-pub(super) fn listings(
+/// Digests of all that a step takes from other trees, and the lists of it, as far as there are such.
+pub(super) fn listed(
     worker: &Worker<'_>,
-    id: StepId,
+    step: &Step,
     inputs: &Inputs,
-) -> Result<Vec<Listed>, StepError> {
-    let mut all = Vec::new();
-    let step = worker.plan.step(id);
-    for (position, (source, foreign)) in cache_key::foreign_sources(step).into_iter().enumerate() {
-        let files = match foreign {
-            Foreign::Copy(copy) => digest::of_copy(worker, &source, copy, inputs, true)?,
-            Foreign::Path(path) => digest::of_path(worker, &source, path, inputs, true)?,
-        };
+) -> Result<(Vec<Digest>, Vec<Listed>), StepError> {
+    let (mut digests, mut lists) = (Vec::new(), Vec::new());
+    for (source, foreign) in cache_key::foreign_sources(step) {
+        let files = files(worker, &source, &foreign, inputs)?;
+        digests.push(files.digest);
         if let Some(listing) = files.listing {
             let name = listing_name(&files.digest.to_string(), &sources(&foreign));
-            all.push(Listed {
-                position,
-                name,
-                listing,
-            });
+            lists.push(Listed { name, listing });
         }
     }
-    Ok(all)
+    Ok((digests, lists))
+}
+
+/// What a step takes from a tree, with the list of it.
+fn files(
+    worker: &Worker<'_>,
+    source: &TreeSource,
+    foreign: &Foreign<'_>,
+    inputs: &Inputs,
+) -> Result<digest::Files, StepError> {
+    match foreign {
+        Foreign::Copy(copy) => digest::of_copy(worker, source, copy, inputs, true),
+        Foreign::Path(path) => digest::of_path(worker, source, path, inputs, true),
+    }
 }
 
 /// Keeps lists. Best effort: they serve explanations only.
@@ -83,7 +87,6 @@ pub(super) fn reason(
     id: StepId,
     inputs: &Inputs,
     missed: &Missed,
-    listings: &[Listed],
 ) -> MissReason {
     let step = worker.plan.step(id);
     if step.no_cache {
@@ -115,7 +118,7 @@ pub(super) fn reason(
         before.below(plan, step, &layers, &worker.environment.bases)
     };
     let mut reason = MissReason::between(&old, &missed.ingredients, step, below);
-    name_files(worker, id, &mut reason, listings);
+    name_files(worker, step, inputs, &mut reason);
     reason
 }
 
@@ -136,22 +139,22 @@ fn gone(worker: &Worker<'_>, diff_id: Digest) -> MissReason {
     }
 }
 
-/// Says which files changed, where that is known.
-fn name_files(worker: &Worker<'_>, id: StepId, reason: &mut MissReason, listings: &[Listed]) {
-    let foreign = cache_key::foreign_sources(worker.plan.step(id));
+/// Says which files changed, where it is known which there were. Only then is it looked which there are.
+fn name_files(worker: &Worker<'_>, step: &Step, inputs: &Inputs, reason: &mut MissReason) {
+    let foreign = cache_key::foreign_sources(step);
     for (position, change) in reason.files_mut() {
-        let listed = listings.iter().find(|listed| listed.position == position);
-        let (Some(listed), Some(old), Some((_, foreign))) =
-            (listed, &change.old, foreign.get(position))
-        else {
+        let (Some(old), Some((source, foreign))) = (&change.old, foreign.get(position)) else {
             continue;
         };
-        let before = worker
-            .environment
-            .store
-            .listing(listing_name(old, &sources(foreign)));
-        let before = before.and_then(|bytes| Listing::decode(&bytes));
-        let changes = before.and_then(|before| before.changes_to(&listed.listing, KEPT_PATHS));
+        let name = listing_name(old, &sources(foreign));
+        let before = worker.environment.store.listing(name);
+        let Some(before) = before.and_then(|bytes| Listing::decode(&bytes)) else {
+            continue;
+        };
+        // If they cannot be looked at now, the step itself will say so.
+        let now = files(worker, source, foreign, inputs).ok();
+        let now = now.and_then(|files| files.listing);
+        let changes = now.and_then(|now| before.changes_to(&now, KEPT_PATHS));
         // The same list for another digest: what differs is not in lists.
         change.files = changes.filter(|changes| changes.files() + changes.directories > 0);
     }

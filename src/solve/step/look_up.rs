@@ -133,7 +133,7 @@ fn quick_key(step: &Step, inputs: &Inputs, epoch: Option<i64>) -> Option<Digest>
 }
 
 /// Digests of all that a step takes from other trees than its input.
-pub(super) fn foreign_digests(
+fn foreign_digests(
     worker: &Worker<'_>,
     step: &Step,
     inputs: &Inputs,

@@ -38,7 +38,7 @@ use crate::layer::{Layer, Privileges};
 use crate::oci::Digest;
 use crate::plan::{Plan, StateRef, Step, StepId, StepKind, TreeSource};
 use crate::store::{Lock, StepRecord};
-use look_up::{Hit, Looked, Missed, foreign_digests, look_up};
+use look_up::{Hit, Looked, Missed, look_up};
 
 /// Time of files that a build makes itself where no epoch is given: 1980-01-01, the earliest that ZIP archives can
 /// hold. The same for everybody, so that layers do not depend on when they were made.
@@ -210,8 +210,7 @@ fn attempt(
         return Ok(filed(&inputs.below, hit, publish));
     }
     worker.go_on()?;
-    let listings = worker.at_cost(|| explain::listings(worker, id, &inputs))?;
-    let reason = explain::reason(worker, id, &inputs, &missed, &listings);
+    let reason = worker.at_cost(|| explain::reason(worker, id, &inputs, &missed));
     report.missed(id, reason, missed.ingredients.as_map());
     let started = Instant::now();
     let made = match &step.kind {
@@ -239,8 +238,8 @@ fn attempt(
         .layers
         .remember(made.layer.diff_id, Arc::new(made.layer.toc));
     let result = made_now(&inputs.below, &record, quick);
-    if reads_context(step) && worker.at_cost(|| foreign_digests(worker, step, &inputs))? != foreign
-    {
+    let (taken, lists) = worker.at_cost(|| explain::listed(worker, step, &inputs))?;
+    if reads_context(step) && taken != foreign {
         // What was copied may be neither the old files nor the new ones: it must not be found under the key of either.
         let message = format!(
             "{}: files changed while they were read; the result is not kept in the cache",
@@ -252,7 +251,7 @@ fn attempt(
             ..result
         });
     }
-    worker.at_cost(|| explain::keep(worker.environment.store, &listings));
+    worker.at_cost(|| explain::keep(worker.environment.store, &lists));
     let publication = Publication {
         record,
         quick,
@@ -301,10 +300,7 @@ pub(super) fn foresee(
     }
     Ok(match look_up(worker, id, &inputs)? {
         Looked::Hit(hit) => Foreseen::Cached(found(&inputs.below, *hit)),
-        Looked::Miss(missed) => {
-            let listings = explain::listings(worker, id, &inputs)?;
-            Foreseen::Runs(explain::reason(worker, id, &inputs, &missed, &listings))
-        }
+        Looked::Miss(missed) => Foreseen::Runs(explain::reason(worker, id, &inputs, &missed)),
     })
 }
 
