@@ -371,6 +371,10 @@ pub(super) struct PlanArgs {
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     pub(super) no_cache_filter: Vec<String>,
 
+    /// As for `builder build`: a cache to look in
+    #[arg(long, value_name = "SPEC")]
+    pub(super) cache_from: Vec<String>,
+
     /// Ask registries again even if the image is in the local store
     #[arg(long)]
     pub(super) pull: bool,
@@ -404,6 +408,10 @@ impl PlanArgs {
             input: self.input.clone(),
             no_cache: self.no_cache,
             no_cache_filter: self.no_cache_filter.clone(),
+            caches: CacheArgs {
+                cache_from: self.cache_from.clone(),
+                ..CacheArgs::default()
+            },
             pull: self.pull,
             secret: self.secret.clone(),
             ssh: self.ssh.clone(),

@@ -173,3 +173,30 @@ hint: build once without `--require-cached`
         assert!(refused.stderr.contains(&message), "{}", refused.stderr);
     }
 }
+
+#[test]
+fn a_plan_looks_into_imported_caches() {
+    let env = project();
+    env.build(["--cache-to", "type=local,dest=cache,mode=max", "context"])
+        .succeeded();
+    fsio::remove_tree(env.root()).unwrap();
+    let from = ["--cache-from", "type=local,src=cache"];
+    assert_eq!(words(&fates(&env, &from)), ["cached"; 5]);
+    env.write("context/b", "changed");
+    let text = plan(&env, &from);
+    let why = "[two 2/2] COPY b /: runs\n    why: COPY b: files changed\n";
+    assert!(text.contains(why), "{text}");
+    assert!(
+        text.contains("COPY a /: cached, in an imported cache, took "),
+        "{text}"
+    );
+    // What others built explains what runs, where nothing was built here.
+    let built = env.build(from.into_iter().chain(["context"])).succeeded();
+    assert_eq!(
+        Progress::read(&built.stderr).reasons(),
+        [
+            "COPY b /: COPY b: files changed",
+            "COPY --from=two / /: COPY /: files changed",
+        ]
+    );
+}

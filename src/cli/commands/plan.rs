@@ -8,7 +8,8 @@ use super::{Network, open_store, resolver};
 use crate::build::{self, Sources, Tools};
 use crate::fsio::{self, Durability};
 use crate::sandbox::NativeRunner;
-use crate::ui::{self, Console, GraphFormat, Mode};
+use crate::solve::{BuildEvent, EventSink};
+use crate::ui::{self, Console, GraphFormat};
 
 /// Shows the graph of a build and what would become of it.
 pub(in crate::cli) fn run(
@@ -40,9 +41,12 @@ pub(in crate::cli) fn run(
     };
     let colours = environment.colours;
     let mut sources = Sources::default();
-    let mode = Mode::None;
-    let mut sink = ui::renderer(mode, super::build::screen(mode, colours));
-    let foreseen = build::forecast(&request, &tools, &mut sources, sink.as_mut());
+    let mut warnings = Warnings::default();
+    let foreseen = build::forecast(&request, &tools, &mut sources, &mut warnings);
+    let mut console = Console::process(colours);
+    for warning in &warnings.0 {
+        console.warning(warning);
+    }
     let foreseen = network.outcome(foreseen, |error| {
         Failure::build(&error, &sources, &[], colours)
     })?;
@@ -50,9 +54,18 @@ pub(in crate::cli) fn run(
     match &args.output {
         Some(path) => fsio::write_atomic(path, text.as_bytes(), Durability::Cached)
             .map_err(Failure::environment),
-        None => {
-            let mut console = Console::process(colours);
-            console.write(text).map_err(Failure::environment)
+        None => console.write(text).map_err(Failure::environment),
+    }
+}
+
+/// Of what happens on the way, only warnings are worth telling: what is asked for is the graph.
+#[derive(Debug, Default)]
+struct Warnings(Vec<String>);
+
+impl EventSink for Warnings {
+    fn emit(&mut self, event: BuildEvent) {
+        if let BuildEvent::Warning { message } = event {
+            self.0.push(message);
         }
     }
 }

@@ -1,16 +1,17 @@
 //! Why a step is about to run, and the lists of files that will tell later which of them changed.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::super::cache_key::{self, Foreign};
 use super::super::error::StepError;
-use super::super::miss::MissReason;
+use super::super::miss::{Below, MissReason};
+use super::super::state::LayerHandle;
 use super::look_up::Missed;
 use super::{Inputs, Worker, digest};
 use crate::context::Listing;
 use crate::oci::{Digest, Hasher};
 use crate::plan::{CopySource, Step, StepId, TreeSource};
-use crate::store::Store;
+use crate::store::{StepRecord, Store};
 
 /// Paths that are kept of each kind of change.
 const KEPT_PATHS: usize = 200;
@@ -103,8 +104,8 @@ pub(super) fn reason(
             Some(record) => record.ingredients,
             None => return MissReason::Forgotten,
         },
-        None => match elsewhere(worker, before.portable_place(plan, id)) {
-            Some(ingredients) => ingredients,
+        None => match elsewhere(worker, id) {
+            Some(record) => record.ingredients,
             None if before.is_empty() => return MissReason::FirstBuild,
             None if before.is_for_others(step) => {
                 let platform = step.platform.to_string();
@@ -115,7 +116,10 @@ pub(super) fn reason(
     };
     let below = || {
         let layers = inputs.below.layers();
-        before.below(plan, step, &layers, &worker.environment.bases)
+        match before.step(plan, id) {
+            Some(_) => before.below(plan, step, &layers, &worker.environment.bases),
+            None => below_elsewhere(worker, step, &layers),
+        }
     };
     let mut reason = MissReason::between(&old, &missed.ingredients, step, below);
     name_files(worker, step, inputs, &mut reason);
@@ -123,9 +127,26 @@ pub(super) fn reason(
 }
 
 /// What others built at the same place, where nothing was built here.
-fn elsewhere(worker: &Worker<'_>, place: &str) -> Option<BTreeMap<String, String>> {
-    let record = worker.environment.imported?.at_place(place)?;
-    Some(record.ingredients)
+fn elsewhere(worker: &Worker<'_>, id: StepId) -> Option<StepRecord> {
+    let place = worker.past.portable_place(worker.plan, id);
+    worker.environment.imported?.at_place(place)
+}
+
+/// What is different below a step from what others built there: the first difference from the bottom.
+fn below_elsewhere(worker: &Worker<'_>, step: &Step, layers: &[Arc<LayerHandle>]) -> Below {
+    let (_, steps) = worker.plan.chain(step.input);
+    let of_steps = layers.len().saturating_sub(steps.len());
+    let label = |id: StepId| worker.plan.step(id).label.clone();
+    for (id, layer) in steps.into_iter().zip(&layers[of_steps..]) {
+        match elsewhere(worker, id) {
+            None => return Below::NewStep { label: label(id) },
+            Some(theirs) if theirs.content_id != layer.identity => {
+                return Below::Step { label: label(id) };
+            }
+            Some(_) => {}
+        }
+    }
+    Below::Unknown
 }
 
 /// The same step was built, and its layer is not there.
