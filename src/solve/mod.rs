@@ -11,6 +11,7 @@ mod journal;
 mod layers;
 mod miss;
 mod past;
+mod publisher;
 mod queue;
 mod record;
 mod state;

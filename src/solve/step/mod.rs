@@ -24,13 +24,14 @@ pub use copy::CopyError;
 pub use user::UserError;
 
 use super::cache_key;
-use super::driver::{Publication, Reporter, StepResult};
+use super::driver::{Reporter, StepResult};
 use super::environment::Environment;
 use super::error::{SolveError, StepError};
 use super::event::BuildEvent;
 use super::layers::Layers;
 use super::miss::MissReason;
 use super::past::Past;
+use super::publisher::Publication;
 use super::state::{LayerHandle, State};
 use super::times::rfc3339;
 use crate::fsio::Stoppable;
