@@ -14,7 +14,7 @@ use crate::agent::{AgentSource, Agents};
 use crate::build::{
     ContextSource, DockerfileSource, PlanRequest, Request, RequireCached, SourceRequest,
 };
-use crate::cache::Defaults;
+use crate::cache::{self, Defaults};
 use crate::export::{Destination, OutputKind, OutputSpec};
 use crate::oci::{Platform, Reference};
 use crate::plan::{NetworkMode, NoCache};
@@ -222,6 +222,7 @@ pub(super) fn build(
     }
     let inline = switch(&plan, "BUILDKIT_INLINE_CACHE")?;
     let cache = args.caches.request(&s3(environment), inline)?;
+    refuse_caches(&cache, &preferences)?;
     let mut registry = registry(&args.input.insecure_registry, &preferences, environment)?;
     registry
         .insecure
@@ -294,6 +295,18 @@ pub(super) fn refuse_pushes(
         ))
         .hint("push later with `builder save --push NAME`")),
         false => Ok(()),
+    }
+}
+
+/// The same for caches, though they fail no build: that they are never looked at is hardly what was meant.
+fn refuse_caches(caches: &cache::Request, preferences: &Preferences) -> Result<(), Failure> {
+    match caches::remote(caches).filter(|_| preferences.offline.value) {
+        Some(flag) => Err(Failure::usage(format!(
+            "{flag} needs the network, which is off ({})",
+            preferences.offline.origin
+        ))
+        .hint("leave it out, or use a folder (`type=local`)")),
+        None => Ok(()),
     }
 }
 

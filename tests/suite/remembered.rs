@@ -233,6 +233,13 @@ fn offline_is_refused_for_what_goes_elsewhere() {
             "--output",
             "type=image,push=true,name=a.example/b",
         ],
+        &["--offline", "--cache-from", "a.example/b"],
+        &["--offline", "--cache-to", "type=s3,bucket=b,region=r"],
+        &[
+            "--offline",
+            "--cache-mounts",
+            "type=registry,ref=a.example/b",
+        ],
     ] {
         let outcome = place.build(arguments).0.exited(2);
         assert!(outcome.stderr.contains("(--offline)"), "{}", outcome.stderr);
