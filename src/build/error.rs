@@ -236,6 +236,7 @@ impl BuildError {
         match self {
             Self::NamedContext { source, .. } => source.category(),
             Self::Interrupted
+            | Self::Export(ExportError::Stopped)
             | Self::Solve(SolveError {
                 source: StepError::Cancelled,
                 ..

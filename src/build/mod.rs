@@ -256,8 +256,9 @@ fn solve_and_finish(
     let solution = solve::solve(plan, environment, vertices.sink, first);
     warn_of_mirrors(tools, vertices.sink);
     let solution = solution?;
-    let image_id = output::finish(request, tools, plan, environment, &solution, vertices)?;
-    Ok((solution, image_id))
+    let image_id = output::finish(request, tools, plan, environment, &solution, vertices);
+    warn_of_mirrors(tools, vertices.sink);
+    Ok((solution, image_id?))
 }
 
 /// A filter that no stage has does nothing, which is hardly what was meant.

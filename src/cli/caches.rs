@@ -55,18 +55,34 @@ fn all<T>(
         .map_err(|error| Failure::usage(format!("{flag}: {error}")))
 }
 
-/// Registries of caches that may be spoken to without TLS.
-pub(super) fn insecure_registries(request: &Request) -> Vec<String> {
-    let from = request.from.iter().map(|spec| &spec.place);
+/// Where all the caches are, with the flags that say so.
+fn places(request: &Request) -> impl Iterator<Item = (&'static str, &Place)> {
+    let from = request
+        .from
+        .iter()
+        .map(|spec| ("--cache-from", &spec.place));
     let to = request.to.iter().filter_map(|spec| match &spec.to {
-        ExportTo::Place(place) => Some(place),
+        ExportTo::Place(place) => Some(("--cache-to", place)),
         ExportTo::Inline => None,
     });
-    let places = from
-        .chain(to)
-        .chain(request.mounts.iter().map(|spec| &spec.place));
-    places
-        .filter_map(|place| match place {
+    let mounts = request.mounts.iter();
+    from.chain(to)
+        .chain(mounts.map(|spec| ("--cache-mounts", &spec.place)))
+}
+
+/// The flag of a cache that is not on this machine.
+pub(super) fn remote(request: &Request) -> Option<&'static str> {
+    let mut places = places(request);
+    places.find_map(|(flag, place)| match place {
+        Place::Folder(_) => None,
+        Place::Registry { .. } | Place::S3(_) => Some(flag),
+    })
+}
+
+/// Registries of caches that may be spoken to without TLS.
+pub(super) fn insecure_registries(request: &Request) -> Vec<String> {
+    places(request)
+        .filter_map(|(_, place)| match place {
             Place::Registry {
                 reference,
                 insecure: true,

@@ -63,10 +63,13 @@ pub(super) fn parse(file: &SourceFile) -> Result<Config, Vec<Diagnostic>> {
     if reading.mistakes.is_empty() {
         reading.settings(table.get_ref(), &mut config);
     }
-    match reading.mistakes.is_empty() {
-        true => Ok(config),
-        false => Err(reading.mistakes),
+    if reading.mistakes.is_empty() {
+        return Ok(config);
     }
+    // A table is sorted by its keys.
+    let place = |mistake: &Diagnostic| mistake.span().map(|span| span.start);
+    reading.mistakes.sort_by_key(place);
+    Err(reading.mistakes)
 }
 
 /// A file that is being read, and what is wrong with it.
@@ -351,7 +354,8 @@ mod tests {
             }
         }
         // All of them at once.
-        let report = read("a = 1\nb = 2").unwrap_err();
-        assert!(report.contains("`a`") && report.contains("`b`"), "{report}");
+        let report = read("b = 1\na = 2").unwrap_err();
+        let (first, second) = (report.find("`b`").unwrap(), report.find("`a`").unwrap());
+        assert!(first < second, "{report}");
     }
 }

@@ -11,6 +11,7 @@ mod contexts;
 mod failure;
 mod permissions;
 mod preferences;
+mod run_settings;
 mod settings;
 mod values;
 

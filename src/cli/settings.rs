@@ -8,28 +8,18 @@ use std::time::SystemTime;
 use super::args::BuildArgs;
 use super::failure::Failure;
 use super::preferences::Preferences;
-use super::{caches, contexts};
-use super::{permissions, values};
-use crate::agent::{AgentSource, Agents};
+use super::{caches, contexts, permissions, run_settings, values};
+
 use crate::build::{
     ContextSource, DockerfileSource, PlanRequest, Request, RequireCached, SourceRequest,
 };
-use crate::cache::Defaults;
+use crate::cache::{self, Defaults};
 use crate::export::{Destination, OutputKind, OutputSpec};
 use crate::oci::{Platform, Reference};
 use crate::plan::{NetworkMode, NoCache};
 use crate::registry::{self, Credentials, Secret};
-use crate::solve::{RunSettings, SecretSource};
 use crate::source::boolean;
 use crate::ui;
-
-/// This machine's CA bundle, where distributions keep it.
-const SYSTEM_BUNDLES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 /// What `--print` has that `--call` has not.
 const PLAN: &str = "plan";
@@ -148,6 +138,11 @@ impl Environment {
             .collect()
     }
 
+    /// A variable as it is, even if it is empty.
+    pub(super) fn variable(&self, name: &str) -> Option<&OsString> {
+        self.variables.get(&OsString::from(name))
+    }
+
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
         self.variables
             .get(&OsString::from(name))
@@ -222,6 +217,7 @@ pub(super) fn build(
     }
     let inline = switch(&plan, "BUILDKIT_INLINE_CACHE")?;
     let cache = args.caches.request(&s3(environment), inline)?;
+    refuse_caches(&cache, &preferences)?;
     let mut registry = registry(&args.input.insecure_registry, &preferences, environment)?;
     registry
         .insecure
@@ -231,10 +227,7 @@ pub(super) fn build(
         cache,
         index: switch(&plan, "BUILDKIT_MULTI_PLATFORM")?,
         plan,
-        run: RunSettings {
-            offline: preferences.offline.value,
-            ..run(args, environment)?
-        },
+        run: run_settings::run(args, &preferences, environment)?,
         devices: permissions::devices(args),
         outputs,
         names,
@@ -294,6 +287,18 @@ pub(super) fn refuse_pushes(
         ))
         .hint("push later with `builder save --push NAME`")),
         false => Ok(()),
+    }
+}
+
+/// The same for caches, though they fail no build: that they are never looked at is hardly what was meant.
+fn refuse_caches(caches: &cache::Request, preferences: &Preferences) -> Result<(), Failure> {
+    match caches::remote(caches).filter(|_| preferences.offline.value) {
+        Some(flag) => Err(Failure::usage(format!(
+            "{flag} needs the network, which is off ({})",
+            preferences.offline.origin
+        ))
+        .hint("leave it out, or use a folder (`type=local`)")),
+        None => Ok(()),
     }
 }
 
@@ -486,115 +491,5 @@ fn switch(plan: &PlanRequest, name: &str) -> Result<bool, Failure> {
         None | Some("") => Ok(false),
         Some(text) => boolean(text)
             .ok_or_else(|| Failure::usage(format!("invalid boolean value for {name}: {text}"))),
-    }
-}
-
-fn run(args: &BuildArgs, environment: &Environment) -> Result<RunSettings, Failure> {
-    let usage = |text: String| Failure::usage(text);
-    let mut secrets = BTreeMap::new();
-    for text in &args.secret {
-        let spec = values::secret(text).map_err(usage)?;
-        secrets.insert(spec.id.clone(), secret_source(spec, environment)?);
-    }
-    Ok(RunSettings {
-        secrets,
-        agents: agents(&args.ssh, environment)?,
-        hosts: args
-            .add_host
-            .iter()
-            .map(|text| values::host(text))
-            .collect::<Result<_, _>>()
-            .map_err(usage)?,
-        ca_bundle: args.ca_certs.as_deref().map(ca_bundle).transpose()?,
-        offline: false,
-        ulimits: args
-            .ulimit
-            .iter()
-            .map(|text| values::ulimit(text))
-            .collect::<Result<_, _>>()
-            .map_err(usage)?,
-        shm_size: args
-            .shm_size
-            .as_deref()
-            .map(values::size)
-            .transpose()
-            .map_err(usage)?,
-    })
-}
-
-/// `--ssh`: where no path is given, the agent that the user's own SSH clients find.
-fn agents(texts: &[String], environment: &Environment) -> Result<Agents, Failure> {
-    let mut agents = Agents::default();
-    for text in texts {
-        let (id, mut paths) = values::ssh(text);
-        if paths.is_empty() {
-            paths.extend(environment.path("SSH_AUTH_SOCK"));
-        }
-        let source = AgentSource::open(&paths).map_err(|error| {
-            let failure = Failure::usage(format!("--ssh {id}: {error}"));
-            match error.hint() {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            }
-        })?;
-        agents.offer(id, source);
-    }
-    Ok(agents)
-}
-
-/// Without `src` or `env`: the variable of that name if it is set, else the file of that name.
-fn secret_source(
-    spec: values::SecretSpec,
-    environment: &Environment,
-) -> Result<SecretSource, Failure> {
-    use std::os::unix::ffi::OsStrExt as _;
-    let variable = |name: &str| {
-        let value = environment.variables.get(&OsString::from(name));
-        value.map(|value| SecretSource::Value(value.as_bytes().to_vec()))
-    };
-    let file = match (spec.file, spec.env) {
-        (Some(file), _) => file,
-        (None, Some(name)) => {
-            let missing = || {
-                Failure::usage(format!(
-                    "secret {}: the variable `{name}` is not set",
-                    spec.id
-                ))
-            };
-            return variable(&name).ok_or_else(missing);
-        }
-        (None, None) => match variable(&spec.id) {
-            Some(value) => return Ok(value),
-            None => PathBuf::from(&spec.id),
-        },
-    };
-    match crate::fsio::metadata(&file) {
-        Ok(_) => Ok(SecretSource::File(file)),
-        Err(error) => Err(Failure::usage(format!(
-            "secret {}: failed to stat: {error}",
-            spec.id
-        ))),
-    }
-}
-
-fn ca_bundle(text: &str) -> Result<PathBuf, Failure> {
-    if text == "system" {
-        let found = SYSTEM_BUNDLES
-            .iter()
-            .find(|path| crate::fsio::metadata(path).is_ok_and(|there| there.is_file()));
-        let missing = || {
-            Failure::environment("this machine has no CA bundle where one is expected")
-                .hint("install `ca-certificates`, or name a file with `--ca-certs FILE`")
-        };
-        return found.map(PathBuf::from).ok_or_else(missing);
-    }
-    match crate::fsio::metadata(text) {
-        Ok(there) if there.is_file() => {
-            crate::fsio::canonicalize(text).map_err(Failure::environment)
-        }
-        Ok(_) => Err(Failure::usage(format!(
-            "--ca-certs: `{text}` is not a file"
-        ))),
-        Err(error) => Err(Failure::usage(format!("--ca-certs: {error}"))),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use super::spec::Compression;
 use super::{ExportError, OutputSpec};
@@ -10,7 +11,10 @@ use crate::image::AssembledImage;
 use crate::layer::{self, Compressor};
 use crate::oci::{Descriptor, Digest, LayerSource, Manifest, Platform, media_type};
 use crate::registry::Stop;
-use crate::store::Store;
+use crate::store::{Lock, Store};
+
+/// How often a lock that somebody else holds is asked for.
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// An image to be exported, for one platform.
 #[derive(Clone, Debug)]
@@ -133,7 +137,7 @@ pub fn blob_of(
     if let Some(blob) = original.filter(|blob| blob.compression() == Some(&name)) {
         return Ok(Descriptor::new(&blob.media_type, blob.digest, blob.size));
     }
-    let _lock = store.lock("compress", layer.diff_id)?;
+    let _lock = compressing(store, layer.diff_id, stop)?;
     if let Some(known) = store.compressed(layer.diff_id, &name) {
         return Ok(known);
     }
@@ -152,6 +156,19 @@ pub fn blob_of(
     let descriptor = Descriptor::new(media_type, digest, size);
     store.put_compressed(layer.diff_id, &name, &descriptor)?;
     Ok(descriptor)
+}
+
+/// Waits until nobody else compresses a layer, or nobody wants it any more.
+fn compressing(store: &Store, diff_id: Digest, stop: &Stop) -> Result<Lock, ExportError> {
+    loop {
+        if let Some(lock) = store.try_lock("compress", diff_id)? {
+            return Ok(lock);
+        }
+        if stop.is_requested() {
+            return Err(ExportError::Stopped);
+        }
+        std::thread::sleep(LOCK_POLL);
+    }
 }
 
 /// The uncompressed tar of a layer, from whatever representation there is; verified against the diff ID.

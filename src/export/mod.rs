@@ -47,6 +47,9 @@ pub enum ExportError {
     /// A blob of the store is not what its name says; it has been forgotten.
     #[error("a blob in the store is damaged")]
     DamagedBlob,
+    /// The user wants to stop.
+    #[error("interrupted")]
+    Stopped,
     /// A blob cannot be fetched.
     #[error(transparent)]
     Blob(#[from] BlobError),

@@ -39,6 +39,12 @@ pub trait BlobSource: Debug + Send + Sync {
     /// The blob is not there, or the source cannot be asked.
     fn open_blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>, BlobError>;
 
+    /// In how many places it would look now. Where one of them turned out to have other bytes there are fewer, and another
+    /// attempt looks elsewhere.
+    fn places(&self) -> usize {
+        1
+    }
+
     /// The repository that already holds the blobs, `registry` and `repository`, so that a push to the same registry can
     /// mount them instead of sending them.
     fn repository(&self) -> Option<(&str, &str)> {

@@ -257,6 +257,10 @@ impl BlobSource for Repository {
         }
     }
 
+    fn places(&self) -> usize {
+        Self::places(self).len()
+    }
+
     fn repository(&self) -> Option<(&str, &str)> {
         Some((&self.registry, &self.name))
     }

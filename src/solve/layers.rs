@@ -358,6 +358,10 @@ impl BlobSource for StoppableSource {
             cancel.is_cancelled()
         })))
     }
+
+    fn places(&self) -> usize {
+        self.inner.places()
+    }
 }
 
 fn stoppable(remote: &LayerSource, cancel: &Cancel) -> LayerSource {

@@ -231,6 +231,10 @@ mod tests {
             id: VertexId(2),
             reason: "`src/x.c` changed".to_owned(),
         });
+        sink.emit(BuildEvent::Noted {
+            id: VertexId(2),
+            text: "with\x1b[2J all".to_owned(),
+        });
         sink.emit(started(3, "[other 1/1] RUN sleep"));
         record.advance(123);
         sink.emit(wrote(2, b"one\ntw"));
@@ -253,6 +257,7 @@ mod tests {
 
 #2 [2/4] RUN make all
 #2 why: `src/x.c` changed
+#2 with all
 
 #3 [other 1/1] RUN sleep
 #2 0.123 one

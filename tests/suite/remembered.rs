@@ -233,6 +233,13 @@ fn offline_is_refused_for_what_goes_elsewhere() {
             "--output",
             "type=image,push=true,name=a.example/b",
         ],
+        &["--offline", "--cache-from", "a.example/b"],
+        &["--offline", "--cache-to", "type=s3,bucket=b,region=r"],
+        &[
+            "--offline",
+            "--cache-mounts",
+            "type=registry,ref=a.example/b",
+        ],
     ] {
         let outcome = place.build(arguments).0.exited(2);
         assert!(outcome.stderr.contains("(--offline)"), "{}", outcome.stderr);
@@ -280,6 +287,45 @@ fn a_mirror_in_trouble_is_warned_of_once() {
         "{}",
         outcome.stderr
     );
+}
+
+#[test]
+fn a_layer_that_is_wrong_at_a_mirror_comes_from_the_registry() {
+    let place = Place::new();
+    let mirror = FakeRegistry::start();
+    let digest = place.put("library/base:1", b"a layer");
+    let layer = {
+        let manifest = place.registry.manifest("library/base", "1").unwrap().1;
+        assert_eq!(builder::oci::Digest::of(&manifest), digest);
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        manifest["layers"][0]["digest"].as_str().unwrap().to_owned()
+    };
+    let (kind, manifest) = place.registry.manifest("library/base", "1").unwrap();
+    mirror.put_manifest("library/base:1", &kind, &manifest);
+    let document: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    for blob in [
+        &document["config"]["digest"],
+        &document["layers"][0]["digest"],
+    ] {
+        let blob = blob.as_str().unwrap().parse().unwrap();
+        let bytes = place.registry.blob("library/base", blob).unwrap();
+        mirror.put_blob("library/base", &bytes);
+    }
+    mirror.fault(&layer, 9, Effect::OtherBytes);
+    let mirrors = format!(
+        "docker.io=http://{} docker.io=http://{}",
+        mirror.host(),
+        place.registry.host()
+    );
+    let mut command = place
+        .env
+        .command("build", ["--progress", "plain", "context"]);
+    command.args(["--output", "type=oci,dest=out.tar"]);
+    let outcome = process::run(command.env("BUILDER_MIRRORS", mirrors)).succeeded();
+    assert_eq!(mirror.count(&layer), 1);
+    assert_eq!(place.registry.count(&layer), 1);
+    let warning = format!("the mirror `{}` of `docker.io` is not used", mirror.host());
+    assert!(outcome.stderr.contains(&warning), "{}", outcome.stderr);
 }
 
 #[test]

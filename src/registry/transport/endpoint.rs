@@ -37,6 +37,8 @@ pub(in crate::registry) struct Endpoint {
     pub(super) problem: Mutex<Option<CredentialsError>>,
     /// Whether there is no use in asking it again. Only ever so for a mirror.
     given_up: AtomicBool,
+    /// Whether the user has been told of its trouble.
+    complained_of: AtomicBool,
 }
 
 /// An endpoint that has answered.
@@ -93,6 +95,7 @@ impl Endpoint {
             shown: tokio::sync::Mutex::default(),
             problem: Mutex::default(),
             given_up: AtomicBool::new(false),
+            complained_of: AtomicBool::new(false),
         }
     }
 
@@ -101,9 +104,14 @@ impl Endpoint {
         &self.registry
     }
 
-    /// Remembers that there is no use in asking it again; whether that is news.
-    pub(super) fn give_up(&self) -> bool {
-        !self.given_up.swap(true, Ordering::Relaxed)
+    /// Remembers that there is no use in asking it again.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nobody has complained of it before.
+    pub(super) fn is_first_trouble(&self) -> bool {
+        !self.complained_of.swap(true, Ordering::Relaxed)
     }
 
     /// Whether there is no use in asking it again.

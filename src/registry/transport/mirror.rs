@@ -19,18 +19,18 @@ pub(in crate::registry) struct Place {
 
 impl Transport {
     /// Takes notice of a failure. A mirror that is in trouble is not asked again, or every blob would wait for it, and
-    /// that is said once; one that only does not have something is in no trouble.
+    /// that is said once; one that only does not have something is in no trouble. One that refuses may have other things
+    /// for us: many say no to what they do not know.
     pub(in crate::registry) fn failed_at(&self, place: &Place, failure: &Failure) {
         let Some(registry) = &place.mirror_of else {
             return;
         };
-        if matches!(
-            failure,
-            Failure::NotFound { .. } | Failure::Stopped | Failure::Offline
-        ) {
-            return;
+        match failure {
+            Failure::NotFound { .. } | Failure::Stopped | Failure::Offline => return,
+            Failure::Denied { .. } => {}
+            _ => place.endpoint.give_up(),
         }
-        if place.endpoint.give_up() {
+        if place.endpoint.is_first_trouble() {
             let remark = format!(
                 "the mirror `{}` of `{registry}` is not used: {failure}",
                 place.endpoint.name()

@@ -117,6 +117,10 @@ fn ended_steps_stand_above_running_ones() {
     });
     stage.record.advance(1250);
     stage.emit(started(3, "pulling"));
+    stage.emit(BuildEvent::Noted {
+        id: VertexId(3),
+        text: "asked 1 min ago".to_owned(),
+    });
     stage.emit(BuildEvent::Progress {
         id: VertexId(3),
         current: 1_000_000,
@@ -134,6 +138,7 @@ fn ended_steps_stand_above_running_ones() {
  => => 7
  => => half
  => pulling                        0.0s
+ => => asked 1 min ago
  => => 1MB / 2MB";
     assert_eq!(stage.see(), live);
     assert_eq!(stage.see(), live, "drawn over itself");
@@ -150,6 +155,7 @@ fn ended_steps_stand_above_running_ones() {
     });
     let ended = " => CACHED [1/3] FROM busybox      0.0s
  => pulling                        2.0s
+ => => asked 1 min ago
  => [2/3] RUN make all the things… 2.3s
  => => why: `x.c` changed
  => warning: look

@@ -550,6 +550,29 @@ fn a_mirror_in_trouble_is_left_and_that_is_said_once() {
 }
 
 #[test]
+fn a_mirror_that_refuses_is_told_of_and_asked_for_the_next_thing() {
+    let (mirror, registry) = (FakeRegistry::start(), FakeRegistry::start());
+    let image = FakeImage::new("linux/amd64", &[]);
+    for name in ["a/one:1", "a/two:1"] {
+        registry.put_image(name, &image);
+        mirror.put_image(name, &image);
+    }
+    let refusal = || Effect::Status(403, Vec::new(), String::new());
+    mirror.fault("/a/one/", 9, refusal());
+    let caller = Caller::new(Settings {
+        mirrors: [(registry.host().to_owned(), vec![mirror.host().to_owned()])].into(),
+        ..settings()
+    });
+    let resolve = |name| caller.client.resolve(&registry.reference(name), &amd64());
+    resolve("a/one:1").unwrap();
+    assert_eq!(caller.client.take_remarks().len(), 1);
+    assert_eq!(registry.count("/a/one/"), 2);
+    resolve("a/two:1").unwrap();
+    assert_eq!(caller.client.take_remarks(), [""; 0]);
+    assert_eq!(registry.count("/a/two/"), 0);
+}
+
+#[test]
 fn offline_nothing_is_asked() {
     let registry = FakeRegistry::start();
     registry.put_image("lib/app:v1", &FakeImage::new("linux/amd64", &[b"layer"]));
