@@ -211,7 +211,9 @@ impl Saving<'_> {
             };
             let before = saved.get(id).map(|before| before.tree.digest);
             lines.push(line(id, &snapshot, before));
-            trees.insert(snapshot.saved.tree.digest, snapshot.tree);
+            if let Some(tree) = snapshot.tree {
+                trees.insert(snapshot.saved.tree.digest, tree);
+            }
             let files = snapshot.packs.into_iter();
             packs.extend(files.map(|(pack, path)| (pack.digest, path)));
             saved.insert(id.clone(), snapshot.saved);
@@ -241,11 +243,9 @@ impl Saving<'_> {
     ) -> Result<Snapshot, CacheError> {
         let before = saved.get(id).and_then(|before| {
             let bytes = restore::tree_bytes(&*self.backend.source(), before).ok()?;
-            Some((before, Tree::decode(&bytes, id).ok()?.chunks))
+            Some((before, Tree::decode(&bytes, id).ok()?))
         });
-        let before = before
-            .as_ref()
-            .map(|(saved, chunks)| (*saved, chunks.as_slice()));
+        let before = before.as_ref().map(|(saved, tree)| (*saved, tree));
         let work = (work, self.means.client.stop());
         save::snapshot(path, self.privileges, self.spec.max, before, work)
     }
