@@ -42,9 +42,9 @@ impl Machine {
 
     fn save(&self, spec: &MountsSpec, folder: &Path) -> String {
         let folders = BTreeMap::from([("gocache".to_owned(), folder.to_owned())]);
-        save(&self.means, spec, &folders, privileges())
-            .unwrap()
-            .join("\n")
+        let moved = save(&self.means, spec, &folders, privileges()).unwrap();
+        assert_eq!(moved.warnings, [""; 0]);
+        moved.lines.join("\n")
     }
 
     fn restore(&self, spec: &MountsSpec, folder: &Path) -> Restored {
