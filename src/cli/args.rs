@@ -375,6 +375,10 @@ pub(super) struct PlanArgs {
     #[arg(long)]
     pub(super) pull: bool,
 
+    /// A cache to look in for what the local store does not have, as for `builder build`
+    #[arg(long, value_name = "SPEC")]
+    pub(super) cache_from: Vec<String>,
+
     /// A secret, for the login to what is fetched: id=ID[,src=FILE|env=VAR]
     #[arg(long, value_name = "SPEC")]
     pub(super) secret: Vec<String>,
@@ -404,6 +408,10 @@ impl PlanArgs {
             input: self.input.clone(),
             no_cache: self.no_cache,
             no_cache_filter: self.no_cache_filter.clone(),
+            caches: CacheArgs {
+                cache_from: self.cache_from.clone(),
+                ..CacheArgs::default()
+            },
             pull: self.pull,
             secret: self.secret.clone(),
             ssh: self.ssh.clone(),
