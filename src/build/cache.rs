@@ -94,9 +94,12 @@ pub(super) fn save_mounts(
         let place = &spec.place;
         vertices.work(format!("saving cache mounts to {place}"), |sink, id| {
             match cache::mounts::save(&means(request, tools), spec, &folders, privileges) {
-                Ok(lines) => {
-                    for text in lines {
+                Ok(moved) => {
+                    for text in moved.lines {
                         sink.emit(BuildEvent::Noted { id, text });
+                    }
+                    for message in moved.warnings {
+                        sink.emit(BuildEvent::Warning { message });
                     }
                     Ok(())
                 }
@@ -257,8 +260,10 @@ fn built_steps(store: &Store, plan: &Plan, solution: &Solution) -> Vec<BuiltStep
 
 fn built_step(store: &Store, solution: &Solution, id: StepId, in_image: bool) -> BuiltStep {
     let result = solution.step(id);
+    let record = result.key.and_then(|key| store.step_once(key));
     BuiltStep {
-        record: result.key.and_then(|key| store.step_once(key)),
+        // Somebody else may have filed another result of the same step meanwhile.
+        record: record.filter(|record| record.diff_id == result.layer.diff_id),
         quick: result.quick,
         layer: ExportLayer {
             diff_id: result.layer.diff_id,

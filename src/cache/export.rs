@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::backend::{self, Sent, Upload};
 use super::document::Records;
@@ -13,6 +14,9 @@ use crate::export::{self, ExportError, ExportLayer, OutputSpec};
 use crate::oci::{Descriptor, Digest, LayerSource, Reference};
 use crate::registry::PushBlob;
 use crate::store::StepRecord;
+
+/// Layers that are compressed at the same time.
+const PARALLEL: usize = 4;
 
 /// A step that was part of a build, whether it ran or the cache had it.
 #[derive(Clone, Debug)]
@@ -57,11 +61,13 @@ pub fn export(
     let mut remotes: BTreeMap<Digest, LayerSource> = BTreeMap::new();
     let mut exported = Exported::default();
     let wanted = |step: &&BuiltStep| spec.mode == Mode::Max || step.in_image;
-    for step in steps.iter().filter(wanted) {
-        let Some(record) = &step.record else {
-            continue;
-        };
-        let blob = match blob_of(means, step, &layers) {
+    let wanted = steps.iter().filter(wanted);
+    let wanted: Vec<(&BuiltStep, &StepRecord)> = wanted
+        .filter_map(|step| Some((step, step.record.as_ref()?)))
+        .collect();
+    let blobs = blobs_of(means, &wanted, &layers);
+    for ((step, record), blob) in wanted.into_iter().zip(blobs) {
+        let blob = match blob {
             Ok(blob) => blob,
             Err(ExportError::Layer { .. } | ExportError::Gone { .. }) => {
                 exported.left_out += 1;
@@ -106,6 +112,37 @@ fn unless_stopped(means: &Means, error: CacheError) -> CacheError {
         true => CacheError::Stopped,
         false => error,
     }
+}
+
+/// The blobs of steps, several at a time: of a small layer most of the time is spent waiting for the disk.
+fn blobs_of(
+    means: &Means,
+    steps: &[(&BuiltStep, &StepRecord)],
+    spec: &OutputSpec,
+) -> Vec<Result<Descriptor, ExportError>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut blobs = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some((step, _)) = steps.get(index) else {
+                return blobs;
+            };
+            blobs.push((index, blob_of(means, step, spec)));
+        }
+    };
+    let mut blobs: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..steps.len().min(PARALLEL))
+            .map(|_| scope.spawn(work))
+            .collect();
+        let joined = threads.into_iter().flat_map(|thread| {
+            let blobs = thread.join();
+            blobs.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        joined.collect()
+    });
+    blobs.sort_by_key(|(index, _)| *index);
+    blobs.into_iter().map(|(_, blob)| blob).collect()
 }
 
 /// The blob of a step's layer. One that another cache has stays as it is.

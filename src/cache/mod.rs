@@ -4,7 +4,7 @@
 //!
 //! | what | by |
 //! |---|---|
-//! | records of steps with their layers | [`import`], [`export`]: `--cache-from`, `--cache-to` |
+//! | records of steps with their layers | [`import()`], [`export()`]: `--cache-from`, `--cache-to` |
 //! | the folders of `RUN --mount=type=cache` | [`mounts`]: `--cache-mounts` |
 //!
 //! Each is an OCI manifest: its config is a document of ours, its layers are blobs. The manifest comes last, so that nothing is
@@ -82,4 +82,24 @@ pub struct Request {
     pub to: Vec<ExportSpec>,
     /// Where the folders of cache mounts come from and go to.
     pub mounts: Vec<mounts::MountsSpec>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_as_people_read_them() {
+        for (bytes, shown) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (41_900_000, "41 MB"),
+            (999_999, "999 kB"),
+            (1_250_000_000, "1.2 GB"),
+            (u64::MAX, "18446 PB"),
+        ] {
+            assert_eq!(size(bytes), shown);
+        }
+    }
 }

@@ -379,6 +379,10 @@ pub(super) struct PlanArgs {
     #[arg(long)]
     pub(super) pull: bool,
 
+    /// A cache to look in for what the local store does not have, as for `builder build`
+    #[arg(long, value_name = "SPEC")]
+    pub(super) cache_from: Vec<String>,
+
     /// A secret, for the login to what is fetched: id=ID[,src=FILE|env=VAR]
     #[arg(long, value_name = "SPEC")]
     pub(super) secret: Vec<String>,

@@ -94,6 +94,17 @@ fn a_full_cache_answers_an_empty_store_and_only_its_document_is_read() {
         .all_cached(5);
     assert_eq!(registry.requests().len(), 1, "{:?}", registry.requests());
 
+    // Beforehand it can be seen, too.
+    let mut arguments: Vec<OsString> = bases::build_context("base", Base::Busybox).into();
+    arguments.extend(["--cache-from", &place].map(OsString::from));
+    arguments.push(project.source.path("context").into());
+    let planned = TestEnv::new().builder("plan", arguments).succeeded().stdout;
+    assert_eq!(
+        planned.matches("in an imported cache").count(),
+        5,
+        "{planned}"
+    );
+
     // The last file changes: the layers below are needed, that of the other stage is not.
     registry.clear_log();
     project.source.write("context/last.txt", "changed\n");

@@ -36,15 +36,15 @@ use tree::Tree;
 pub struct Mounts {
     means: Means,
     privileges: Privileges,
-    places: Vec<Place>,
+    places: Vec<OpenPlace>,
     /// Folders that were asked for: only before its first use may one be filled.
     seen: Mutex<BTreeSet<String>>,
 }
 
+/// A place, opened when the first folder is asked for.
 #[derive(Debug)]
-struct Place {
+struct OpenPlace {
     spec: MountsSpec,
-    /// Read when the first folder is asked for.
     read: OnceLock<Result<(Backend, Saved), Arc<CacheError>>>,
 }
 
@@ -53,7 +53,7 @@ impl Mounts {
     #[must_use]
     pub fn new(means: Means, specs: &[MountsSpec], privileges: Privileges) -> Self {
         let restoring = specs.iter().filter(|spec| spec.restore);
-        let place = |spec: &MountsSpec| Place {
+        let place = |spec: &MountsSpec| OpenPlace {
             spec: spec.clone(),
             read: OnceLock::new(),
         };
@@ -68,7 +68,7 @@ impl Mounts {
     /// Fills a folder from a place; gives what there is to say, or nothing if the place does not have it.
     fn restore_from(
         &self,
-        place: &Place,
+        place: &OpenPlace,
         id: &str,
         folder: &Path,
     ) -> Result<Option<String>, Arc<CacheError>> {
@@ -153,7 +153,16 @@ fn saved_at(backend: &Backend, means: &Means) -> Result<Saved, CacheError> {
     }
 }
 
-/// Saves folders, by id, to a place; gives a line for each. Others that the place has stay.
+/// What came of saving folders.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// A line for each folder that was saved.
+    pub lines: Vec<String>,
+    /// Why others were not.
+    pub warnings: Vec<String>,
+}
+
+/// Saves folders, by id, to a place. Others that the place has stay.
 ///
 /// # Errors
 /// The place cannot be read or written.
@@ -162,7 +171,7 @@ pub fn save(
     spec: &MountsSpec,
     folders: &BTreeMap<String, PathBuf>,
     privileges: Privileges,
-) -> Result<Vec<String>, CacheError> {
+) -> Result<Moved, CacheError> {
     let backend = backend::open(&spec.place, means)?;
     let saved = saved_at(&backend, means)?;
     let saving = Saving {
@@ -192,9 +201,9 @@ struct Saving<'a> {
 }
 
 impl Saving<'_> {
-    fn run(&self, mut saved: Saved) -> Result<Vec<String>, CacheError> {
+    fn run(&self, mut saved: Saved) -> Result<Moved, CacheError> {
         let scratch = self.means.store.scratch()?;
-        let mut lines = Vec::new();
+        let mut moved = Moved::default();
         // What is new: trees in memory, packs in files.
         let mut trees: BTreeMap<Digest, Vec<u8>> = BTreeMap::new();
         let mut packs: BTreeMap<Digest, PathBuf> = BTreeMap::new();
@@ -204,14 +213,17 @@ impl Saving<'_> {
             let snapshot = match self.snapshot(id, path, &saved, &work) {
                 Ok(snapshot) => snapshot,
                 Err(error) => {
-                    let why = fsio::with_causes(&error);
-                    lines.push(format!("{id}: not saved: {why}"));
+                    let (to, why) = (&self.spec.place, fsio::with_causes(&error));
+                    let text = format!("cache mount {id} was not saved to {to}: {why}");
+                    moved.warnings.push(text);
                     continue;
                 }
             };
             let before = saved.get(id).map(|before| before.tree.digest);
-            lines.push(line(id, &snapshot, before));
-            trees.insert(snapshot.saved.tree.digest, snapshot.tree);
+            moved.lines.push(line(id, &snapshot, before));
+            if let Some(tree) = snapshot.tree {
+                trees.insert(snapshot.saved.tree.digest, tree);
+            }
             let files = snapshot.packs.into_iter();
             packs.extend(files.map(|(pack, path)| (pack.digest, path)));
             saved.insert(id.clone(), snapshot.saved);
@@ -229,7 +241,7 @@ impl Saving<'_> {
             };
             self.backend.write(self.means, &upload)?;
         }
-        Ok(lines)
+        Ok(moved)
     }
 
     fn snapshot(
@@ -241,11 +253,9 @@ impl Saving<'_> {
     ) -> Result<Snapshot, CacheError> {
         let before = saved.get(id).and_then(|before| {
             let bytes = restore::tree_bytes(&*self.backend.source(), before).ok()?;
-            Some((before, Tree::decode(&bytes, id).ok()?.chunks))
+            Some((before, Tree::decode(&bytes, id).ok()?))
         });
-        let before = before
-            .as_ref()
-            .map(|(saved, chunks)| (*saved, chunks.as_slice()));
+        let before = before.as_ref().map(|(saved, tree)| (*saved, tree));
         let work = (work, self.means.client.stop());
         save::snapshot(path, self.privileges, self.spec.max, before, work)
     }

@@ -9,9 +9,9 @@ use fastcdc::v2020::StreamCDC;
 
 use super::CacheError;
 use super::document::{PACK_TYPE, SavedMount, TREE_TYPE};
-use super::tree::{CHUNK, Chunk, Tree};
+use super::tree::{CHUNK, Chunk, Decoded, Tree};
 use crate::fsio::{self, Context as _, HashingWriter};
-use crate::layer::{EntryKind, FileState, Folder, Listed, Privileges};
+use crate::layer::{Entry, EntryKind, FileState, Folder, Listed, Privileges};
 use crate::oci::{Descriptor, Digest};
 use crate::registry::Stop;
 
@@ -30,8 +30,8 @@ type NewPacks = Vec<(Descriptor, PathBuf)>;
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub(super) saved: SavedMount,
-    /// The tree's bytes.
-    pub(super) tree: Vec<u8>,
+    /// The tree's bytes; none if it is what it was before.
+    pub(super) tree: Option<Vec<u8>>,
     /// Packs that are new.
     pub(super) packs: NewPacks,
     pub(super) left_out: LeftOut,
@@ -51,7 +51,7 @@ pub(super) fn snapshot(
     path: &Path,
     privileges: Privileges,
     max: Option<u64>,
-    before: Option<(&SavedMount, &[Chunk])>,
+    before: Option<(&SavedMount, &Decoded)>,
     (scratch, stop): (&Path, &Stop),
 ) -> Result<Snapshot, CacheError> {
     let mut folder = Folder::open(path, privileges)?;
@@ -59,6 +59,17 @@ pub(super) fn snapshot(
     let above = max
         .map(|max| leave_out(&mut listed, max))
         .unwrap_or_default();
+    if let Some((saved, tree)) = before
+        && is_same(&listed, tree)
+    {
+        return Ok(Snapshot {
+            saved: saved.clone(),
+            tree: None,
+            packs: Vec::new(),
+            left_out: LeftOut { changing: 0, above },
+        });
+    }
+    let before = before.map(|(saved, tree)| (saved, tree.chunks.as_slice()));
     let mut packer = Packer::new(before, scratch);
     let mut content = Content {
         folder: &mut folder,
@@ -91,10 +102,31 @@ pub(super) fn snapshot(
             tree: Descriptor::of(TREE_TYPE, &bytes),
             packs,
         },
-        tree: bytes,
+        tree: Some(bytes),
         packs: new,
         left_out: LeftOut { changing, above },
     })
+}
+
+/// Whether a folder is what it was, by all that can be told without reading its files: their sizes and times too, as `rsync` and
+/// `make` do.
+fn is_same(listed: &[Listed], before: &Decoded) -> bool {
+    let entries = before.toc.entries();
+    let same_kind = |now: &EntryKind, then: &EntryKind| match (now, then) {
+        (EntryKind::File { size: now, .. }, EntryKind::File { size: then, .. }) => now == then,
+        (now, then) => now == then,
+    };
+    let same = |((now, nanos), then): ((&Entry, u32), (&Entry, &u32))| {
+        let (old, old_nanos) = then;
+        let metadata = |entry: &Entry| (entry.mode, entry.uid, entry.gid, entry.mtime);
+        now.path == old.path
+            && same_kind(&now.kind, &old.kind)
+            && metadata(now) == metadata(old)
+            && nanos == *old_nanos
+            && now.xattrs == old.xattrs
+    };
+    let now = listed.iter().map(|one| (&one.entry, one.nanos));
+    listed.len() == entries.len() && now.zip(entries.iter().zip(&before.nanos)).all(same)
 }
 
 /// Leaves out what is large and has not changed for long until the rest is below a limit. Gives how many files went, and their

@@ -42,9 +42,9 @@ impl Machine {
 
     fn save(&self, spec: &MountsSpec, folder: &Path) -> String {
         let folders = BTreeMap::from([("gocache".to_owned(), folder.to_owned())]);
-        save(&self.means, spec, &folders, privileges())
-            .unwrap()
-            .join("\n")
+        let moved = save(&self.means, spec, &folders, privileges()).unwrap();
+        assert_eq!(moved.warnings, [""; 0]);
+        moved.lines.join("\n")
     }
 
     fn restore(&self, spec: &MountsSpec, folder: &Path) -> Restored {
@@ -159,8 +159,13 @@ fn a_folder_is_the_same_elsewhere() {
         rustix::fs::getxattr(copy.join("empty-file"), "user.colour", &mut value).unwrap();
         assert_eq!(&value, b"red");
     }
-    // The copy is the original: nothing of it has to be sent.
+    // The copy is the original: nothing of it has to be sent, or even read.
     assert!(there.save(&place, &copy).ends_with(" 0 B sent"));
+    // Read it is, once something else has changed.
+    std::fs::write(copy.join("more"), "more").unwrap();
+    assert!(!there.save(&place, &copy).ends_with(" 0 B sent"));
+    std::fs::write(folder.join("more"), "more").unwrap();
+    assert!(!here.save(&place, &folder).ends_with(" 0 B sent"));
     // What is there is not written over, and each folder is filled once at most.
     let mounts = Mounts::new(there.means.clone(), &[place], privileges());
     assert!(mounts.restore("gocache", &there.path("a")).line.is_some());

@@ -18,7 +18,7 @@ const VERSION: u32 = 1;
 const ZSTD_LEVEL: i32 = 3;
 
 /// Bytes of a chunk: the least, on average, the most.
-pub(super) const CHUNK: [usize; 3] = [16 << 10, 64 << 10, 256 << 10];
+pub(super) const CHUNK: [usize; 3] = [8 << 10, 32 << 10, 128 << 10];
 
 /// The content of a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

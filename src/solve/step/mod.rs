@@ -202,13 +202,13 @@ fn attempt(
     let step = worker.plan.step(id);
     let inputs = Inputs::new(step, states);
     let missed = match worker.at_cost(|| look_up(worker, id, &inputs))? {
-        Looked::Hit(hit) => return Ok(filed(&inputs.below, *hit, publish)),
+        Looked::Hit(hit) => return Ok(filed(worker, &inputs.below, *hit, publish)),
         Looked::Miss(missed) => missed,
     };
     let lock = worker.lock("step", missed.key)?;
     // Somebody else may have done it while we waited.
     if let Some(hit) = missed.again(worker, step) {
-        return Ok(filed(&inputs.below, hit, publish));
+        return Ok(filed(worker, &inputs.below, hit, publish));
     }
     worker.go_on()?;
     let reason = worker.at_cost(|| explain::reason(worker, id, &inputs, &missed));
@@ -264,8 +264,15 @@ fn attempt(
 }
 
 /// A result that was there. What others built is filed here too, so that it is found without them once its layer is here.
-fn filed(below: &State, hit: Hit, publish: &std::sync::mpsc::Sender<Publication>) -> StepResult {
-    if hit.remote.is_some() {
+fn filed(
+    worker: &Worker<'_>,
+    below: &State,
+    hit: Hit,
+    publish: &std::sync::mpsc::Sender<Publication>,
+) -> StepResult {
+    let store = worker.environment.store;
+    let is_new = || store.step_once(hit.record.key).as_ref() != Some(&hit.record);
+    if hit.remote.is_some() && is_new() {
         let _sent = publish.send(Publication {
             record: hit.record.clone(),
             quick: hit.quick,
