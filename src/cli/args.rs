@@ -371,10 +371,6 @@ pub(super) struct PlanArgs {
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     pub(super) no_cache_filter: Vec<String>,
 
-    /// As for `builder build`: a cache to look in
-    #[arg(long, value_name = "SPEC")]
-    pub(super) cache_from: Vec<String>,
-
     /// Ask registries again even if the image is in the local store
     #[arg(long)]
     pub(super) pull: bool,
