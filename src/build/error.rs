@@ -161,6 +161,17 @@ fn steps_are(count: usize) -> String {
     }
 }
 
+/// The error of the store among the causes of another one, also where a reader or writer passed it on.
+fn within<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e StoreError> {
+    if let Some(found) = error.downcast_ref() {
+        return Some(found);
+    }
+    match error.downcast_ref::<std::io::Error>() {
+        Some(passed_on) => within(passed_on.get_ref()?),
+        None => within(error.source()?),
+    }
+}
+
 fn first(diagnostics: &[Diagnostic]) -> String {
     diagnostics
         .iter()
@@ -226,7 +237,7 @@ impl BuildError {
                 source: ResolveError::Fetch(FetchError::Store(error)),
                 ..
             } => Some(error),
-            _ => None,
+            _ => within(self),
         }
     }
 

@@ -76,7 +76,8 @@ impl Fetcher {
                 _,
             ) => (body, etag, last_modified),
         };
-        let mut body = self.store.reserve(0)?.reader(body);
+        let mut room = self.store.reserve(0)?;
+        let mut body = room.reader(body);
         let scratch = self.store.scratch()?;
         let path = scratch.path().join("file");
         let mut writer = HashingWriter::new(fsio::create(&path)?);

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::fault::{self, Instead};
 use super::{
@@ -109,10 +108,8 @@ pub fn sync(file: &File, path: &Path) -> Result<()> {
 
 /// A name beside `path` that no other thread or process uses.
 fn aside(path: &Path) -> PathBuf {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.{number}.part", std::process::id()))
+    path.with_file_name(format!(".{name}.{}.part", super::unique()))
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ mod atomic;
 mod disk_usage;
 pub mod fault;
 mod hashing;
+mod pipe;
 mod stoppable;
+mod unique;
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
@@ -21,7 +23,9 @@ use std::path::{Path, PathBuf};
 pub use atomic::{Durability, replace, rewrite, sync, write_atomic};
 pub use disk_usage::DiskUsage;
 pub use hashing::{HashingReader, HashingWriter};
-pub use stoppable::Stoppable;
+pub use pipe::{PipeError, pipe};
+pub use stoppable::{Stoppable, Stopped};
+pub use unique::unique;
 
 /// An input or output operation that failed: what was being done, to which path, and why.
 #[derive(Debug, thiserror::Error)]
@@ -249,6 +253,17 @@ pub fn exchange(one: impl AsRef<Path>, other: impl AsRef<Path>) -> Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     let (one, other) = (one.as_ref(), other.as_ref());
     renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).context("rename into place", other)
+}
+
+/// How long ago a file or folder was changed or renamed last; `None` if it is not there, or not in the past.
+#[must_use]
+pub fn since_change(path: impl AsRef<Path>) -> Option<std::time::Duration> {
+    use std::os::unix::fs::MetadataExt as _;
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let seconds = now.tv_sec - symlink_metadata(path).ok()?.ctime();
+    u64::try_from(seconds)
+        .ok()
+        .map(std::time::Duration::from_secs)
 }
 
 /// Sets the time of a file or folder to now.

@@ -2,6 +2,11 @@
 
 use std::io::{Error, Read, Result, Write};
 
+/// Somebody wanted to stop: nothing is wrong with what was read or written.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Stopped;
+
 /// Passes everything through, until `is_stopped` says that nobody wants it any more: then it fails.
 #[derive(Debug)]
 pub struct Stoppable<T, F> {
@@ -18,7 +23,7 @@ impl<T, F: Fn() -> bool> Stoppable<T, F> {
     fn check(&self) -> Result<()> {
         match (self.is_stopped)() {
             // Not of the kind "interrupted", after which callers try again.
-            true => Err(Error::other("interrupted")),
+            true => Err(Error::other(Stopped)),
             false => Ok(()),
         }
     }

@@ -114,10 +114,15 @@ impl Error {
     /// Whether what was read is not what it should be, so that having it made again helps: not so with a full disk.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        // What the kernel did not say, a decompressor or a check said.
+        // What the kernel did not say, a decompressor or a check said; or somebody who wants to stop, or has no room.
         let is_bad = |error: &io::Error| match error.raw_os_error() {
             Some(number) => number == rustix::io::Errno::IO.raw_os_error(),
-            None => true,
+            None => {
+                let stopped = error
+                    .get_ref()
+                    .is_some_and(|inner| inner.is::<fsio::Stopped>());
+                !stopped && error.kind() != io::ErrorKind::StorageFull
+            }
         };
         match self {
             Self::File(error) => error.is_not_found() || is_bad(&error.source),

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use super::error::LayerError;
 use super::state::{LayerHandle, State};
-use crate::fsio::{self, Stoppable};
+use crate::fsio::{self, PipeError, Stoppable, pipe};
 use crate::layer::{
     self, ContentSource, Decompressor, DirectoryWriter, Markers, Privileges, Stack, Toc,
 };
 use crate::oci::{BlobError, BlobSource, Descriptor, Digest, Hasher, LayerSource};
 use crate::sandbox::Cancel;
-use crate::store::{LayerForm, Lock, NewLayer, Store, VerifyingReader};
+use crate::store::{LayerForm, Lock, NewLayer, Store, VerifyingReader, footprint};
 
 /// How often a lock that somebody else holds is asked for.
 const LOCK_POLL: Duration = Duration::from_millis(20);
@@ -128,10 +128,15 @@ impl<'a> Layers<'a> {
         let scratch = self.store.scratch()?;
         let aside = scratch.path().join("tar");
         let mut tar = fsio::create(&aside)?;
-        let plain = VerifyingReader::new(self.plain(layer)?, diff_id);
-        let mut plain = self.store.reserve(0)?.reader(plain);
-        std::io::copy(&mut plain, &mut tar)
-            .map_err(|source| fsio::Error::new("write", &aside, source))?;
+        let (plain, blob) = self.plain(layer)?;
+        let mut room = self.store.reserve(0)?;
+        let mut plain = room.reader(VerifyingReader::new(plain, diff_id));
+        pipe(&mut plain, &mut tar).map_err(|error| match error {
+            PipeError::Read(source) => {
+                self.unreadable(diff_id, blob, layer::Error::ReadTar { offset: 0, source })
+            }
+            PipeError::Write(source) => fsio::Error::new("write", &aside, source).into(),
+        })?;
         self.store.add_tar(diff_id, &aside)?;
         let tar = self
             .store
@@ -142,7 +147,8 @@ impl<'a> Layers<'a> {
 
     /// The uncompressed bytes of a layer, from a blob: one that is here, else the original of a base or a cache. A layer that has
     /// neither has nothing to fall back on: it is forgotten, so that the next build makes it again.
-    fn plain(&self, layer: &LayerHandle) -> Result<Box<dyn Read + Send>> {
+    /// Gives the digest of the blob, too.
+    fn plain(&self, layer: &LayerHandle) -> Result<(Box<dyn Read + Send>, Digest)> {
         let here = self.store.any_compressed(layer.diff_id);
         let digest = match (&layer.remote, here) {
             (Some(remote), here) if here.is_none() || self.store.has_blob(&remote.blob) => {
@@ -158,15 +164,19 @@ impl<'a> Layers<'a> {
             }
         };
         let blob = self.store.open_blob_file(digest)?;
-        let broken = |source| LayerError::Format {
-            diff_id: layer.diff_id,
-            source,
-        };
-        let plain = Decompressor::new(blob).map_err(broken)?;
+        let plain = Decompressor::new(blob)
+            .map_err(|error| self.unreadable(layer.diff_id, digest, error))?;
         let cancel = self.cancel.clone();
-        Ok(Box::new(Stoppable::new(plain, move || {
-            cancel.is_cancelled()
-        })))
+        let plain = Stoppable::new(plain, move || cancel.is_cancelled());
+        Ok((Box::new(plain), digest))
+    }
+
+    /// A layer that could not be read from its blob. If that is because the blob is damaged, it is forgotten: it can be had again.
+    fn unreadable(&self, diff_id: Digest, blob: Digest, source: layer::Error) -> LayerError {
+        if source.is_damage() && !self.cancel.is_cancelled() {
+            self.store.forget_blob(blob);
+        }
+        LayerError::Format { diff_id, source }
     }
 
     fn prepare_all(&self, layers: &[Arc<LayerHandle>], directory: bool) -> Result<()> {
@@ -231,13 +241,8 @@ impl<'a> Layers<'a> {
     fn take_apart(&self, layer: &LayerHandle, directory: bool) -> Result<Toc> {
         let diff_id = layer.diff_id;
         let broken = |source| LayerError::Format { diff_id, source };
-        let plain = self.plain(layer)?;
-        // Only the directory takes room.
-        let room = self.store.reserve(0)?;
-        let plain: Box<dyn Read + Send> = match directory {
-            true => Box::new(room.reader(plain)),
-            false => plain,
-        };
+        let (plain, blob) = self.plain(layer)?;
+        let mut room = self.store.reserve(0)?;
         let scratch = self.store.scratch()?;
         let root = scratch.path().join("dir");
         let writer = if directory {
@@ -246,13 +251,17 @@ impl<'a> Layers<'a> {
         } else {
             None
         };
-        let read = layer::read_tar(plain, Markers::Removals, writer)
-            .inspect_err(|error| {
-                if let (Some(remote), true) = (&layer.remote, error.is_damage()) {
-                    self.store.forget_blob(remote.blob.digest);
-                }
-            })
-            .map_err(broken)?;
+        let read = match writer {
+            // Only the directory takes room.
+            Some(writer) => layer::read_tar(room.reader(plain), Markers::Removals, Some(writer)),
+            None => layer::read_tar(plain, Markers::Removals, None),
+        };
+        let read = read.map_err(|error| self.unreadable(diff_id, blob, error))?;
+        if directory {
+            // Many small files take more than their bytes.
+            let sizes = read.toc.entries().iter().map(layer::Entry::size);
+            room.grow_to(footprint(sizes))?;
+        }
         if read.diff_id != diff_id {
             return Err(LayerError::WrongContent {
                 diff_id,
@@ -312,7 +321,8 @@ impl<'a> Layers<'a> {
         let scratch = self.store.scratch()?;
         let root = scratch.path().join("dir");
         fsio::create_dir(&root)?;
-        let _room = self.store.reserve(toc.content_size())?;
+        let sizes = toc.entries().iter().map(layer::Entry::size);
+        let _room = self.store.reserve(footprint(sizes))?;
         layer::write_directory(&toc, &root, self.privileges, |entry| {
             let cancel = self.cancel.clone();
             let file = Stoppable::new(content.open(entry)?, move || cancel.is_cancelled());

@@ -54,7 +54,7 @@ impl Store {
     ) -> Result<(Digest, u64), StoreError> {
         let scratch = self.scratch()?;
         let path = scratch.path().join("blob");
-        let room = self.reserve(expected.map_or(0, |expected| expected.size))?;
+        let mut room = self.reserve(expected.map_or(0, |expected| expected.size))?;
         let mut reader = room.reader(&mut reader);
         let mut writer = HashingWriter::new(fsio::create(&path)?);
         copy(&mut reader, &mut writer).map_err(|source| match source {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::remove::Leased;
 use super::usage::names;
-use super::{StepRecord, Store, StoreError, record};
+use super::{StepRecord, Store, StoreError, StoredImage, record};
 use crate::fsio;
 use crate::layer::{self, Privileges, Toc};
 use crate::oci::{Descriptor, Digest};
@@ -86,6 +86,13 @@ impl Store {
                     false => record::is_sound(&path),
                 };
                 if !sound {
+                    // It may have been replaced since.
+                    let _names = self.lock_names()?;
+                    if !is_index && record::is_sound(&path)
+                        || fsio::symlink_metadata(&path).is_err()
+                    {
+                        continue;
+                    }
                     let forgotten = request.repair && fsio::remove_file_if_there(&path).is_ok();
                     self.found(checked, &path, "does not match its checksum", forgotten);
                 }
@@ -128,10 +135,10 @@ impl Store {
                 continue;
             };
             // It is being made, and gets its table last.
-            if !self.has_layer(diff_id) && !self.has_old_table(&path) {
+            if self.table(&path).is_none() && !self.has_old_table(&path) {
                 continue;
             }
-            let result = self.check_layer(diff_id, &path, request);
+            let result = check_layer(self, diff_id, &path, request);
             let result = result.and_then(|has_content| {
                 let lost = !has_content && made_here.contains(&diff_id);
                 match lost {
@@ -139,7 +146,10 @@ impl Store {
                     false => Ok(()),
                 }
             });
-            if let Err(problem) = result {
+            if let Err(problem) = result
+                // A prune beside may have taken it.
+                && (self.table(&path).is_some() || self.has_old_table(&path))
+            {
                 if request.repair {
                     self.retire(Leased::Layer, diff_id, &path);
                 }
@@ -153,42 +163,6 @@ impl Store {
     fn has_old_table(&self, folder: &Path) -> bool {
         let inside = names(folder).unwrap_or_default();
         inside.iter().any(|name| name.starts_with("toc~"))
-    }
-
-    /// What is wrong with a layer, else whether its content is here.
-    fn check_layer(
-        &self,
-        diff_id: Digest,
-        folder: &Path,
-        request: &CheckRequest,
-    ) -> Result<bool, String> {
-        let table = self.toc_bytes(diff_id);
-        let Some(bytes) = table else {
-            return Err("was not on the disk when the machine went down".to_owned());
-        };
-        let toc = Toc::decode(&bytes).map_err(|error| fsio::with_causes(&error))?;
-        let mut has_content = toc.entries().iter().all(|entry| entry.size() == 0);
-        for name in names(folder).map_err(|error| error.to_string())? {
-            let path = folder.join(&name);
-            if name == "tar" {
-                has_content = true;
-                if !has_digest(&path, diff_id) {
-                    return Err("its tar is not what its name says".to_owned());
-                }
-            } else if name == "dir" || name.starts_with("dir-") {
-                has_content = true;
-                let privileges = match request.owners {
-                    true => Privileges::Full,
-                    false => Privileges::OneId,
-                };
-                layer::check_directory(&toc, &path, privileges)
-                    .map_err(|error| format!("its directory: {}", fsio::with_causes(&error)))?;
-            } else if name.starts_with("blob-") {
-                let blob: Option<Descriptor> = record::read(&path);
-                has_content |= blob.is_some_and(|blob| self.has_blob(&blob));
-            }
-        }
-        Ok(has_content)
     }
 
     /// The layers that steps of builds on this machine made: nobody else has them.
@@ -207,25 +181,41 @@ impl Store {
         checked: &mut Checked,
     ) -> Result<(), StoreError> {
         for image in self.images()? {
-            let mut forgotten = false;
             for stored in &image.images {
-                let layer = |layer: &super::ImageLayer| {
-                    self.has_layer(layer.diff_id)
-                        || layer.blob.as_ref().is_some_and(|blob| self.has_blob(blob))
-                };
-                let whole = self.has_blob(&stored.config) && stored.layers.iter().all(layer);
-                if !whole {
-                    let path = self.paths.image(&image.name);
-                    let problem = format!(
-                        "the image {} for {} is not whole: build it again",
-                        image.name, stored.platform
-                    );
-                    forgotten = forgotten || (request.repair && self.remove_image(&image.name)?);
-                    self.found(checked, &path, &problem, forgotten);
+                if self.is_whole(stored) {
+                    continue;
                 }
+                // It may have been given to another image since, or have gone.
+                let _names = self.lock_names()?;
+                if self.image(&image.name).as_ref() != Some(&image) {
+                    break;
+                }
+                let path = self.paths.image(&image.name);
+                let problem = format!(
+                    "the image {} for {} is not whole: build it again",
+                    image.name, stored.platform
+                );
+                let forgotten = request.repair && fsio::remove_file_if_there(&path).is_ok();
+                self.found(checked, &path, &problem, forgotten);
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Whether everything is here that it takes to write an image somewhere.
+    fn is_whole(&self, image: &StoredImage) -> bool {
+        let layer = |layer: &super::ImageLayer| match &layer.blob {
+            // It is written as it came.
+            Some(blob) => self.is_there(blob),
+            None => self.table(&self.paths.layer(layer.diff_id)).is_some(),
+        };
+        self.is_there(&image.config) && image.layers.iter().all(layer)
+    }
+
+    /// Whether a blob is here; it is not held for that.
+    fn is_there(&self, blob: &Descriptor) -> bool {
+        fsio::metadata(self.paths.blob(blob.digest)).is_ok_and(|there| there.len() == blob.size)
     }
 
     fn found(&self, checked: &mut Checked, path: &Path, problem: &str, forgotten: bool) {
@@ -235,6 +225,46 @@ impl Store {
             forgotten,
         });
     }
+}
+
+/// What is wrong with a layer, else whether its content is here.
+fn check_layer(
+    store: &Store,
+    diff_id: Digest,
+    folder: &Path,
+    request: &CheckRequest,
+) -> Result<bool, String> {
+    let table = store.table(folder).and_then(|path| fsio::read(path).ok());
+    let Some(bytes) = table else {
+        return Err("was not on the disk when the machine went down".to_owned());
+    };
+    let toc = Toc::decode(&bytes).map_err(|error| fsio::with_causes(&error))?;
+    let mut has_content = toc.entries().iter().all(|entry| entry.size() == 0);
+    for name in names(folder).map_err(|error| error.to_string())? {
+        let path = folder.join(&name);
+        if (name == "tar" || name.starts_with("dir")) && store.form(path.clone()).is_none() {
+            // Nobody relies on it: it was added just before the machine went down.
+            continue;
+        }
+        if name == "tar" {
+            has_content = true;
+            if !has_digest(&path, diff_id) {
+                return Err("its tar is not what its name says".to_owned());
+            }
+        } else if name == "dir" || name.starts_with("dir-") {
+            has_content = true;
+            let privileges = match request.owners {
+                true => Privileges::Full,
+                false => Privileges::OneId,
+            };
+            layer::check_directory(&toc, &path, privileges)
+                .map_err(|error| format!("its directory: {}", fsio::with_causes(&error)))?;
+        } else if name.starts_with("blob-") {
+            let blob: Option<Descriptor> = record::read(&path);
+            has_content |= blob.is_some_and(|blob| store.is_there(&blob));
+        }
+    }
+    Ok(has_content)
 }
 
 fn has_digest(path: &Path, digest: Digest) -> bool {

@@ -107,6 +107,7 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn remove_image(&self, name: &str) -> Result<bool, StoreError> {
+        let _names = self.lock_names()?;
         let there = self.image(name).is_some();
         fsio::remove_file_if_there(self.paths.image(name))?;
         Ok(there)

@@ -80,7 +80,7 @@ impl Kind {
         let file = match self.file.get() {
             Some(file) => file,
             None => {
-                let opened = lock::open(&self.path)?;
+                let opened = lock::open_to_share(&self.path)?;
                 self.file.get_or_init(|| opened)
             }
         };

@@ -44,6 +44,11 @@ pub(super) fn open(path: &Path) -> fsio::Result<File> {
         .context("open the lock", path)
 }
 
+/// Opens a lock for those who only share it: they may be on a file system that they cannot write to.
+pub(super) fn open_to_share(path: &Path) -> fsio::Result<File> {
+    open(path).or_else(|_| fsio::open(path))
+}
+
 /// The byte that stands for a thing of a kind. Two things may share one, so a holder of one lock never waits for another
 /// of the same kind.
 pub(super) fn byte_of(what: Digest) -> i64 {

@@ -39,7 +39,7 @@ pub use lock::Lock;
 pub use prune::{PruneRequest, Pruned};
 pub use resolved::{CommitRecord, ResolvedRecord};
 pub use scratch::Scratch;
-pub use space::{Ceiling, Room};
+pub use space::{Ceiling, Reserving, Room, footprint};
 pub use step::StepRecord;
 pub use usage::{ObjectKind, StoredObject, Usage};
 
@@ -124,7 +124,7 @@ fn shown(bytes: u64) -> String {
 }
 
 impl Store {
-    /// Opens the store below `root`, making it if it is not there, and removes what dead processes left.
+    /// Opens the store below `root`, making it if it is not there.
     ///
     /// # Errors
     /// The root cannot be made or written.
@@ -139,18 +139,15 @@ impl Store {
                 fsio::Durability::Cached,
             )?;
         }
-        scratch::remove_leftovers(&paths)?;
         let boot = fsio::read_to_string("/proc/sys/kernel/random/boot_id")?;
-        let store = Self {
+        Ok(Self {
             leases: lease::Leases::new(&paths),
             paths,
             root: root.to_owned(),
             unsettled: format!("toc~{}", boot.trim()),
             workplace: Mutex::default(),
             ceiling: None,
-        };
-        store.sweep();
-        Ok(store)
+        })
     }
 
     /// With a limit to what it may take of the disk.
@@ -202,7 +199,12 @@ impl Store {
             .unwrap_or_else(PoisonError::into_inner);
         Ok(match &*workplace {
             Some(there) => Arc::clone(there),
-            None => Arc::clone(workplace.insert(scratch::Workplace::open(&self.paths)?)),
+            None => {
+                // Who makes something clears away what dead processes left; who only looks is not kept waiting.
+                scratch::remove_leftovers(&self.paths)?;
+                self.sweep_leftovers();
+                Arc::clone(workplace.insert(scratch::Workplace::open(&self.paths)?))
+            }
         })
     }
 

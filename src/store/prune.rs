@@ -78,7 +78,7 @@ impl Store {
     pub fn prune(&self, request: &PruneRequest, now: SystemTime) -> Result<Pruned, StoreError> {
         let pruned = self.prune_now(request, now)?;
         if !request.dry_run {
-            self.shrank(pruned.bytes());
+            self.lose_count();
         }
         Ok(pruned)
     }
@@ -170,7 +170,11 @@ impl Store {
             },
             ObjectKind::CacheMount => {
                 let path = self.paths.mounts().join(&object.id);
-                self.take_out(Leased::Mount, Digest::of(&object.id), &path)?
+                let went = self.take_out(Leased::Mount, Digest::of(&object.id), &path)?;
+                if went {
+                    fsio::remove_file_if_there(self.paths.mount_used(&object.id))?;
+                }
+                went
             }
             ObjectKind::Record => {
                 fsio::remove_file_if_there(self.paths.above(&object.id))?;

@@ -2,13 +2,16 @@
 //!
 //! What is taken out is moved to `gone/` and deleted there. Whoever opens the store next deletes what was left.
 
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Store;
 use super::lease;
 use crate::fsio;
 use crate::oci::Digest;
+
+/// What was taken out so long ago and is still there was left behind: who deletes something begins at once.
+const LEFT_BEHIND: Duration = Duration::from_secs(60);
 
 /// Kinds of objects that processes hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,41 +52,69 @@ impl Store {
         let Some(_taken) = self.leases_of(kind).take(what)? else {
             return Ok(false);
         };
-        self.move_away(path, "free").map(|()| true)
+        match fsio::rename(path, self.gone_place("free")) {
+            Err(error) if error.is_not_found() => {}
+            // Not even room for a name: there is no half of a file, and a layer without its table is none.
+            Err(error) if fsio::is_no_space(&error) => remove_in_place(path)?,
+            result => result?,
+        }
+        Ok(true)
     }
 
     /// Takes an object out that is damaged. Who uses it keeps what he has: it is deleted when nobody does.
     pub(super) fn retire(&self, kind: Leased, what: Digest, path: &Path) {
         // If it cannot be moved, the next one who reads it finds the damage again.
-        let _moved = self.move_away(path, &format!("{}-{}", kind.word(), what.hex()));
+        let _moved = fsio::rename(path, self.place_of_retired(kind, what));
     }
 
-    fn move_away(&self, path: &Path, prefix: &str) -> fsio::Result<()> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{prefix}-{}-{number}", std::process::id());
-        match fsio::rename(path, self.paths.gone().join(name)) {
-            Err(error) if error.is_not_found() => Ok(()),
-            // Not even room for a name: there is no half of a file, and a layer without its table is none.
-            Err(error) if fsio::is_no_space(&error) => remove_in_place(path),
-            result => result,
-        }
+    /// Where something goes that may be in use: whoever deletes it asks for the lease first.
+    pub(super) fn place_of_retired(&self, kind: Leased, what: Digest) -> PathBuf {
+        self.gone_place(&format!("{}-{}", kind.word(), what.hex()))
+    }
+
+    fn gone_place(&self, prefix: &str) -> PathBuf {
+        self.paths
+            .gone()
+            .join(format!("{prefix}-{}", fsio::unique()))
+    }
+
+    /// Deletes what others took out some time ago and did not delete, as after a crash.
+    pub(super) fn sweep_leftovers(&self) {
+        self.sweep_older(LEFT_BEHIND);
     }
 
     /// Deletes what was taken out, except what is still in use. Best effort: the next one tries again.
     pub(super) fn sweep(&self) {
+        self.sweep_older(Duration::ZERO);
+    }
+
+    fn sweep_older(&self, age: Duration) {
         let folder = self.paths.gone();
         for name in fsio::read_dir_sorted(&folder).unwrap_or_default() {
-            let name = name.to_string_lossy().into_owned();
+            let path = folder.join(&name);
+            if fsio::since_change(&path).is_none_or(|since| since < age) {
+                continue;
+            }
+            let name = name.to_string_lossy();
             let used = Leased::ALL.iter().find_map(|kind| {
                 let rest = name.strip_prefix(kind.word())?.strip_prefix('-')?;
                 Some((*kind, Digest::from_hex(rest.get(..64)?).ok()?))
             });
-            let taken = used.map(|(kind, what)| self.leases_of(kind).take(what));
-            if matches!(taken, Some(Ok(None) | Err(_))) {
-                continue;
-            }
-            let _gone = remove_any(&folder.join(name));
+            let path = match used {
+                None => path,
+                Some((kind, what)) => {
+                    let Ok(Some(_taken)) = self.leases_of(kind).take(what) else {
+                        continue;
+                    };
+                    // Nobody waits while it is being deleted.
+                    let free = self.gone_place("free");
+                    match fsio::rename(&path, &free) {
+                        Ok(()) => free,
+                        Err(_) => path,
+                    }
+                }
+            };
+            let _gone = remove_any(&path);
         }
     }
 }

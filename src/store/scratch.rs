@@ -39,11 +39,7 @@ pub(super) struct Workplace {
 
 impl Workplace {
     pub(super) fn open(paths: &Paths) -> fsio::Result<Arc<Self>> {
-        // Processes of different containers may have one number.
-        let mut bits = [0; 8];
-        rustix::rand::getrandom(&mut bits, rustix::rand::GetRandomFlags::empty())
-            .map_err(|source| fsio::Error::new("name a folder in", paths.tmp(), source))?;
-        let name = format!("{}-{:016x}", std::process::id(), u64::from_ne_bytes(bits));
+        let name = fsio::unique();
         let path = paths.tmp().join(&name);
         // Locked before it has its name: under that name it is either locked or left behind.
         let aside = paths.tmp().join(format!("{UNBORN}{name}"));

@@ -12,10 +12,14 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::lock::Lock;
-use super::usage::ObjectKind;
+use super::usage::{ObjectKind, StoredObject};
 use super::{Store, StoreError, record, scratch};
 use crate::fsio::{self, DiskUsage, Durability};
 
+/// Bytes of a block of usual file systems.
+const BLOCK: u64 = 4096;
+/// Bytes for the name of a file and what is known of it.
+const ENTRY: u64 = 512;
 /// As much is reserved at a time for what has no known size.
 const PORTION: u64 = 16 << 20;
 
@@ -72,15 +76,15 @@ impl Store {
     /// Counts something that was published, where somebody counts.
     pub(super) fn grew(&self, path: &Path) {
         if self.is_counted() {
-            self.count(|used| used.saturating_add(DiskUsage::default().of(path)));
+            let bytes = DiskUsage::default().of(path);
+            self.count(|used| used.saturating_add(bytes));
         }
     }
 
-    /// Counts what was removed.
-    pub(super) fn shrank(&self, bytes: u64) {
-        if self.is_counted() {
-            self.count(|used| used.saturating_sub(bytes));
-        }
+    /// Something was removed while others may have counted: the next one who has to know looks at the disk.
+    pub(super) fn lose_count(&self) {
+        let lock = Lock::acquire(&self.paths.lock("space"), 0);
+        let _gone = lock.and_then(|_lock| fsio::remove_file_if_there(self.paths.space()));
     }
 
     /// Counts a cache mount that a step has used: nobody else knows how much it grew.
@@ -120,19 +124,26 @@ impl Store {
     /// Looks at the disk.
     fn look(&self) -> Result<u64, StoreError> {
         let objects = self.usage()?.objects.into_iter();
-        let settled = objects.filter(|object| object.kind != ObjectKind::Scratch);
+        // What is being made is reserved. What is being deleted is still there.
+        let made = |object: &StoredObject| object.kind == ObjectKind::Scratch && object.id == "tmp";
+        let settled = objects.filter(|object| !made(object));
         Ok(settled.map(|object| object.bytes).sum())
     }
 
     /// Sees to it that the store may grow by so much. The caller holds the lock of the counts.
-    fn make_room(&self, ceiling: Ceiling, bytes: u64) -> Result<(), StoreError> {
+    ///
+    /// Gives how much there is room for: at least so much.
+    fn make_room(&self, ceiling: Ceiling, bytes: u64) -> Result<u64, StoreError> {
         let reserved = scratch::reserved(&self.paths);
         let wanted = reserved.saturating_add(bytes);
         // Records, tables and folders are too small to reserve room for each.
         let limit = ceiling.max - ceiling.max / 100;
         let fits = |used: u64| used.saturating_add(wanted) <= limit;
-        if record::read::<Used>(&self.paths.space()).is_some_and(|used| fits(used.bytes)) {
-            return Ok(());
+        let left = |used: u64| limit.saturating_sub(used.saturating_add(reserved));
+        if let Some(Used { bytes }) = record::read(&self.paths.space())
+            && fits(bytes)
+        {
+            return Ok(left(bytes));
         }
         let mut used = self.look()?;
         if !fits(used) {
@@ -144,7 +155,7 @@ impl Store {
         }
         self.put_used(used);
         match fits(used) {
-            true => Ok(()),
+            true => Ok(left(used)),
             false => Err(StoreError::NoRoom {
                 needed: bytes,
                 max: ceiling.max,
@@ -155,27 +166,40 @@ impl Store {
     }
 }
 
-impl Room<'_> {
+impl<'s> Room<'s> {
     /// Reserves more.
     ///
     /// # Errors
     /// As [`Store::reserve`].
     pub fn grow(&mut self, more: u64) -> Result<(), StoreError> {
-        let free = self.store.free_on_disk();
-        if let Some(free) = free.filter(|free| *free < more) {
-            return Err(StoreError::DiskFull {
-                needed: more,
-                free,
-                root: self.store.root.clone(),
-            });
+        self.grow_by(more, more)
+    }
+
+    /// Reserves `most` if there is room for it, and at least `least`.
+    fn grow_by(&mut self, least: u64, most: u64) -> Result<(), StoreError> {
+        if least == 0 {
+            return Ok(());
         }
         let Some(ceiling) = self.store.ceiling else {
-            return Ok(());
+            return self.fits_on_disk(least);
         };
         let _lock = Lock::acquire(&self.store.paths.lock("space"), 0)?;
-        self.store.make_room(ceiling, more)?;
+        let left = self.store.make_room(ceiling, least)?;
+        self.fits_on_disk(least)?;
+        let more = most.min(left).max(least);
         self.bytes += more;
         self.set_reserved(|all| all.saturating_add(more))
+    }
+
+    fn fits_on_disk(&self, bytes: u64) -> Result<(), StoreError> {
+        match self.store.free_on_disk() {
+            Some(free) if free < bytes => Err(StoreError::DiskFull {
+                needed: bytes,
+                free,
+                root: self.store.root.clone(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Reserves as much as there has to be in all.
@@ -189,8 +213,8 @@ impl Room<'_> {
         }
     }
 
-    /// Passes a stream of unknown length on, reserving room as it comes.
-    pub fn reader<R: Read>(self, inner: R) -> impl Read {
+    /// Passes a stream of unknown length on, reserving room as it comes. The room stays when the stream has ended.
+    pub fn reader<R: Read>(&mut self, inner: R) -> Reserving<'_, 's, R> {
         Reserving {
             room: self,
             inner,
@@ -220,26 +244,32 @@ impl Drop for Room<'_> {
     }
 }
 
-struct Reserving<'s, R> {
-    room: Room<'s>,
+/// A stream for which room is reserved as it comes.
+#[derive(Debug)]
+pub struct Reserving<'r, 's, R> {
+    room: &'r mut Room<'s>,
     inner: R,
     passed: u64,
 }
 
-impl<R: Read> Read for Reserving<'_, R> {
+impl<R: Read> Read for Reserving<'_, '_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.passed += count as u64;
         if self.room.store.has_ceiling() && self.passed > self.room.bytes {
             let more = self.passed - self.room.bytes;
-            let result = self.room.grow(more.max(PORTION)).or_else(|error| {
-                // The last portion need not be a whole one.
-                self.room.grow(more).map_err(|_| error)
-            });
-            result.map_err(std::io::Error::other)?;
+            let grown = self.room.grow_by(more, more.max(PORTION));
+            // Of a kind by which nobody takes it for damage of what is read.
+            grown.map_err(|error| std::io::Error::new(std::io::ErrorKind::StorageFull, error))?;
         }
         Ok(count)
     }
+}
+
+/// What files of these sizes take of a disk, each in its blocks, with what the file system keeps of it.
+pub fn footprint(sizes: impl IntoIterator<Item = u64>) -> u64 {
+    let of = |size: u64| size.div_ceil(BLOCK).saturating_mul(BLOCK).max(BLOCK) + ENTRY;
+    sizes.into_iter().map(of).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

@@ -201,9 +201,7 @@ impl Store {
     /// When a layer was used last, if it is here. It is not held for that.
     fn layer_used(&self, diff_id: Digest) -> Option<SystemTime> {
         let folder = self.paths.layer(diff_id);
-        let inside = names(&folder).ok()?;
-        let table = inside.iter().find(|name| name.starts_with("toc"))?;
-        modified(&folder.join(table))
+        modified(&self.table(&folder)?)
     }
 
     fn layers(

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::error::StepError;
 use super::Worker;
@@ -15,6 +15,8 @@ use crate::store::{Room, Store, StoreError};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_millis(100);
+/// After so long it is measured in any case.
+const MEASURE: Duration = Duration::from_secs(1);
 /// When the disk has lost so much since the last look, what was written is measured.
 const NOTICE: u64 = 8 << 20;
 
@@ -32,14 +34,13 @@ pub(super) fn watched<'a, T>(
     }
     let cancel = environment.cancel.child();
     let (done, ended) = channel::<()>();
+    // Before the command starts: what is not watched must not run.
+    let mut watch = Watch::new(store, folders)?;
     std::thread::scope(|scope| {
         let cancel = &cancel;
         let watcher = scope.spawn(move || {
-            let mut watch = Watch::new(store, folders)?;
             while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                if store.free_on_disk().unwrap_or(0).saturating_add(NOTICE) < watch.free {
-                    watch.measure().inspect_err(|_| cancel.cancel())?;
-                }
+                watch.look().inspect_err(|_| cancel.cancel())?;
             }
             watch.measure()?;
             Ok::<_, StoreError>(watch.room)
@@ -59,8 +60,10 @@ struct Watch<'a, 'f> {
     folders: &'f [PathBuf],
     /// What was in the folders before.
     before: u64,
-    /// Free bytes of the disk at the last measurement.
+    /// The most free bytes that the disk had since the last measurement.
     free: u64,
+    /// When the next measurement is due, whatever the disk says.
+    due: Instant,
 }
 
 impl<'a, 'f> Watch<'a, 'f> {
@@ -71,12 +74,26 @@ impl<'a, 'f> Watch<'a, 'f> {
             folders,
             before: taken(folders),
             free: store.free_on_disk().unwrap_or(0),
+            due: Instant::now() + MEASURE,
         })
     }
 
+    /// Measures, if the disk has lost something, or if it is time: others may have freed what the command took.
+    fn look(&mut self) -> Result<(), StoreError> {
+        let free = self.store.free_on_disk().unwrap_or(0);
+        self.free = self.free.max(free);
+        match free.saturating_add(NOTICE) < self.free || Instant::now() >= self.due {
+            true => self.measure(),
+            false => Ok(()),
+        }
+    }
+
     fn measure(&mut self) -> Result<(), StoreError> {
+        let started = Instant::now();
         self.free = self.store.free_on_disk().unwrap_or(0);
         let written = taken(self.folders).saturating_sub(self.before);
+        // At most a twentieth of the time goes into measuring.
+        self.due = started + MEASURE.max(started.elapsed() * 20);
         self.room.grow_to(written)
     }
 }

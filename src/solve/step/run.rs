@@ -79,7 +79,7 @@ pub(super) fn execute(
     let writes_to: Vec<PathBuf> = std::iter::once(upper.clone())
         .chain(mounts.written().map(Path::to_owned))
         .collect();
-    let (outcome, _room) = room::watched(worker, &writes_to, |cancel| {
+    let (outcome, room) = room::watched(worker, &writes_to, |cancel| {
         worker.environment.runner.run(&spec, &mut output, cancel)
     })?;
     let outcome = outcome.map_err(|source| StepError::Sandbox {
@@ -87,11 +87,6 @@ pub(super) fn execute(
         source,
     })?;
     drop(mounts);
-    for mount in &run.mounts {
-        if let RunMount::Cache { id, .. } = mount {
-            store.measure_cache_mount(id);
-        }
-    }
     if !outcome.exit.is_success() {
         warn_of_full_disk(store, report);
         return Err(StepError::Exit {
@@ -116,6 +111,13 @@ pub(super) fn execute(
         toc: &layer.toc,
         form,
     })?;
+    // What is published is counted there, and what is in cache mounts from here on.
+    drop(room);
+    for mount in &run.mounts {
+        if let RunMount::Cache { id, .. } = mount {
+            store.measure_cache_mount(id);
+        }
+    }
     Ok(Made { layer })
 }
 

@@ -12,7 +12,7 @@ use super::{Made, Worker};
 use crate::fsio;
 use crate::layer::{self, DirectoryWriter, EntryKind, Layer, TarWriter};
 use crate::plan::StepId;
-use crate::store::{LayerForm, NewLayer};
+use crate::store::{LayerForm, NewLayer, footprint};
 
 type Open<'o> = dyn Fn(&Content) -> Result<Box<dyn Read + Send>, StepError> + 'o;
 
@@ -38,7 +38,11 @@ pub(super) fn write_layer_as(
     let scratch = store.scratch()?;
     let path = scratch.path().join("layer");
     let sizes = entries.iter().map(|drafted| drafted.entry.size());
-    let _room = store.reserve(sizes.sum())?;
+    let _room = store.reserve(match directory {
+        true => footprint(sizes),
+        // One file; each entry has its header and is filled up.
+        false => sizes.map(|size| size.saturating_add(1024)).sum(),
+    })?;
     let (layer, form) = if entries.is_empty() {
         (
             TarWriter::new(io::sink())
