@@ -178,18 +178,7 @@ impl Store {
     /// # Errors
     /// The disk.
     pub fn scratch(&self) -> Result<Scratch, StoreError> {
-        let mut workplace = self
-            .workplace
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let workplace = match &*workplace {
-            Some(there) => Arc::clone(there),
-            None => {
-                let new = scratch::Workplace::open(&self.paths)?;
-                Arc::clone(workplace.insert(new))
-            }
-        };
-        Ok(Scratch::new(&workplace)?)
+        Ok(Scratch::new(&self.workplace()?)?)
     }
 
     fn workplace(&self) -> Result<Arc<scratch::Workplace>, StoreError> {
