@@ -7,6 +7,7 @@ mod apps;
 mod cache;
 mod caches;
 mod cases;
+mod ceiling;
 mod concurrency;
 mod contexts;
 mod crashes;
