@@ -4,8 +4,8 @@ use super::super::args::BuildArgs;
 use super::super::failure::Failure;
 use super::super::preferences::Preferences;
 use super::super::settings::{self, Environment};
-use super::{Network, open_store, resolver};
-use crate::build::{self, Sources, Tools};
+use super::workshop::Workshop;
+use crate::build::{self, Sources};
 use crate::sandbox::NativeRunner;
 use crate::ui::{self, Console, Mode, Screen, StepLog};
 
@@ -20,28 +20,11 @@ pub(in crate::cli) fn run(
         let mode = mode(&args, environment)?;
         return super::call::run(call, &request, mode, environment);
     }
-    let store = open_store(&request.root, request.cache_max)?;
-    let network = Network::start()?.interruptible();
-    let client = network.client(request.registry.clone())?;
-    let resolver = resolver(
-        Some(&store),
-        &client,
-        &request,
-        network.cancel(),
-        environment,
-    );
-    let runner = NativeRunner::new()
-        .with_scaffold(store.scaffold())
+    let mut workshop = Workshop::open(&request, environment)?;
+    workshop.runner = NativeRunner::new()
+        .with_scaffold(workshop.store.scaffold())
         .map_err(Failure::environment)?;
-    let tools = Tools {
-        store,
-        resolver: &resolver,
-        client,
-        runner: &runner,
-        cancel: network.cancel(),
-        stdin: ui::stdin,
-        stdout: ui::stdout,
-    };
+    let (tools, network) = (workshop.tools(), &workshop.network);
     let log = StepLog::new(environment.colours);
     let mode = mode(&args, environment)?;
     let mut sources = Sources::default();

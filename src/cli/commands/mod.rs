@@ -13,6 +13,7 @@ pub(super) mod plan;
 pub(super) mod save;
 pub(super) mod space;
 pub(super) mod why;
+mod workshop;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -4,10 +4,9 @@ use super::super::args::PlanArgs;
 use super::super::failure::Failure;
 use super::super::preferences::Preferences;
 use super::super::settings::{self, Environment};
-use super::{Network, open_store, resolver};
-use crate::build::{self, Sources, Tools};
+use super::workshop::Workshop;
+use crate::build::{self, Sources};
 use crate::fsio::{self, Durability};
-use crate::sandbox::NativeRunner;
 use crate::solve::{BuildEvent, EventSink};
 use crate::ui::{self, Console, GraphFormat};
 
@@ -19,35 +18,16 @@ pub(in crate::cli) fn run(
 ) -> Result<(), Failure> {
     let format = args.format.parse::<GraphFormat>().map_err(Failure::usage)?;
     let request = settings::build(&args.as_build(), preferences, environment)?;
-    let store = open_store(&request.root, request.cache_max)?;
-    let network = Network::start()?.interruptible();
-    let client = network.client(request.registry.clone())?;
-    let resolver = resolver(
-        Some(&store),
-        &client,
-        &request,
-        network.cancel(),
-        environment,
-    );
-    let runner = NativeRunner::new();
-    let tools = Tools {
-        store,
-        resolver: &resolver,
-        client,
-        runner: &runner,
-        cancel: network.cancel(),
-        stdin: ui::stdin,
-        stdout: ui::stdout,
-    };
+    let workshop = Workshop::open(&request, environment)?;
     let colours = environment.colours;
     let mut sources = Sources::default();
     let mut warnings = Warnings::default();
-    let foreseen = build::forecast(&request, &tools, &mut sources, &mut warnings);
+    let foreseen = build::forecast(&request, &workshop.tools(), &mut sources, &mut warnings);
     let mut console = Console::process(colours);
     for warning in &warnings.0 {
         console.warning(warning);
     }
-    let foreseen = network.outcome(foreseen, |error| {
+    let foreseen = workshop.network.outcome(foreseen, |error| {
         Failure::build(&error, &sources, &[], colours)
     })?;
     let text = ui::graph(&foreseen, format);

@@ -4,8 +4,9 @@ use super::super::args::SaveArgs;
 use super::super::failure::Failure;
 use super::super::preferences::Preferences;
 use super::super::settings::{self, Environment};
+use super::workshop::Workshop;
 use super::{Network, open_store};
-use crate::build::{self, Resolver, Sources, Tools};
+use crate::build::{self, Resolver, Sources};
 use crate::sandbox::NativeRunner;
 use crate::ui::{self, Mode, Screen};
 
@@ -38,19 +39,16 @@ pub(in crate::cli) fn run(
         tag_age: std::time::Duration::ZERO,
         clock: settings::clock(),
     };
-    let runner = NativeRunner::new();
-    let tools = Tools {
+    let workshop = Workshop {
         store,
-        resolver: &resolver,
+        network,
         client,
-        runner: &runner,
-        cancel: network.cancel(),
-        stdin: ui::stdin,
-        stdout: ui::stdout,
+        resolver,
+        runner: NativeRunner::new(),
     };
     let mode = Mode::Auto.resolve(environment.terminal);
     let mut sink = ui::renderer(mode, Screen::stderr(environment.colours));
-    let saved = build::save(&tools, &name, &outputs, sink.as_mut());
+    let saved = build::save(&workshop.tools(), &name, &outputs, sink.as_mut());
     drop(sink);
     saved.map_err(|error| Failure::build(&error, &Sources::default(), &[], environment.colours))
 }
