@@ -142,9 +142,7 @@ pub fn blob_of(
         return Ok(known);
     }
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    // Compressed it is hardly ever more than its content.
-    let most = store.toc(layer.diff_id).map_or(0, |toc| toc.content_size());
-    let ((), digest, size) = store.create_blob(most, |out| {
+    let ((), digest, size) = store.create_blob(|out| {
         let mut compressor = Compressor::new(compression, threads, out);
         write_plain(store, layer, &mut compressor, stop)?;
         compressor.finish().map_err(|source| ExportError::Layer {
@@ -224,11 +222,7 @@ fn write_plain(
 }
 
 /// Copies a layer; tells a layer that cannot be read from a place that cannot be written.
-fn copy(
-    reader: &mut impl Read,
-    out: &mut impl Write,
-    diff_id: Digest,
-) -> Result<(), ExportError> {
+fn copy(reader: &mut impl Read, out: &mut impl Write, diff_id: Digest) -> Result<(), ExportError> {
     let failed = |operation, source| fsio::Error::new(operation, diff_id.to_string(), source);
     let mut buffer = vec![0; 1 << 17];
     loop {
