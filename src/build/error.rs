@@ -357,6 +357,12 @@ impl BuildError {
                 error.hint().into_iter().map(|h| h.to_string()).collect()
             }
             Self::Export(ExportError::Blob(error)) => blob_hints(error),
+            Self::Export(ExportError::Gone { .. }) => {
+                vec![
+                    "`builder fsck` tells what else is missing; then build the image again"
+                        .to_owned(),
+                ]
+            }
             Self::Export(ExportError::Store(error)) | Self::Store(error) => {
                 store_hints(error, &disk)
             }
@@ -453,6 +459,9 @@ fn store_hints(error: &StoreError, disk: &dyn Fn(&fsio::Error) -> Vec<String>) -
 fn blob_hints(error: &BlobError) -> Vec<String> {
     match error {
         BlobError::Offline { .. } => vec!["run once without `--offline`".to_owned()],
+        BlobError::NotFound(_) => vec![
+            "build again where the base image can be had; `builder fsck` tells which images are not whole".to_owned(),
+        ],
         _ => Vec::new(),
     }
 }

@@ -112,13 +112,13 @@ fn name(
     }
     let names: Vec<String> = set.names.iter().map(Reference::familiar).collect();
     vertices.work(format!("naming {}", names.join(", ")), |_, _| {
-        // Layers of a base that stay where they are have to be fetched now: the name must not depend on others.
+        // Blobs of a base that stay where they are have to be fetched now, whatever else there is of their layers: the name
+        // must not depend on others.
         for remote in set
             .images
             .iter()
             .flat_map(|image| &image.layers)
-            .filter(|l| !store.has_layer(l.diff_id))
-            .filter_map(|l| l.remote.as_ref())
+            .filter_map(|layer| layer.remote.as_ref())
         {
             store.fetch(remote)?;
         }

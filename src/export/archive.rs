@@ -3,8 +3,9 @@
 //! Entries are sorted, with fixed modes and times, so the same image gives the same file.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::aside::aside;
 use super::blobs::PreparedImage;
 use super::document::PreparedSet;
 use super::layout::{LAYOUT_MARKER, entries};
@@ -62,7 +63,7 @@ fn to_file(
     let aside = if special {
         path.to_owned()
     } else {
-        aside(path)
+        aside(path)?
     };
     let attempt = || -> Result<Descriptor, ExportError> {
         let file = fsio::create(&aside)?;
@@ -84,13 +85,6 @@ fn to_file(
             let _gone = fsio::remove_file_if_there(&aside);
         }
     })
-}
-
-fn aside(path: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}.part", std::process::id()));
-    path.with_file_name(name)
 }
 
 /// A write that failed, or a blob that could not be read.

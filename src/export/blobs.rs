@@ -1,12 +1,12 @@
 //! The blobs of an image: base layers as they were, new layers compressed once and remembered.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::spec::Compression;
 use super::{ExportError, OutputSpec};
-use crate::fsio::Stoppable;
+use crate::fsio::{self, Stoppable};
 use crate::image::AssembledImage;
 use crate::layer::{self, Compressor};
 use crate::oci::{Descriptor, Digest, LayerSource, Manifest, Platform, media_type};
@@ -142,9 +142,7 @@ pub fn blob_of(
         return Ok(known);
     }
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    // Compressed it is hardly ever more than its content.
-    let most = store.toc(layer.diff_id).map_or(0, |toc| toc.content_size());
-    let ((), digest, size) = store.create_blob(most, |out| {
+    let ((), digest, size) = store.create_blob(|out| {
         let mut compressor = Compressor::new(compression, threads, out);
         write_plain(store, layer, &mut compressor, stop)?;
         compressor.finish().map_err(|source| ExportError::Layer {
@@ -182,10 +180,10 @@ fn write_plain(
     let diff_id = layer.diff_id;
     let broken = |source| ExportError::Layer { diff_id, source };
     if let Some(tar) = store.layer_tar(diff_id) {
-        let file = crate::fsio::open(&tar)?;
+        let file = fsio::open(&tar)?;
         let mut verified = crate::store::VerifyingReader::new(file, diff_id);
         return copy(&mut verified, out, diff_id).inspect_err(|error| {
-            if is_damage(error) {
+            if error.damage().is_some() {
                 // What is damaged becomes a miss, so that the next build mends it.
                 store.forget_layer(diff_id);
             }
@@ -204,7 +202,7 @@ fn write_plain(
         let plain = layer::Decompressor::new(blob).map_err(broken)?;
         let mut verified = crate::store::VerifyingReader::new(plain, diff_id);
         return copy(&mut verified, out, diff_id).inspect_err(|error| {
-            if is_damage(error) {
+            if error.damage().is_some() {
                 store.forget_blob(digest);
             }
         });
@@ -215,32 +213,36 @@ fn write_plain(
         None => layer::write_tar(&toc, diff_id, &mut *out, |_| Ok(Box::new(std::io::empty()))),
     };
     written.map(drop).map_err(|source| {
-        // What is damaged becomes a miss, so that the next build mends it.
-        if !stop.is_requested() {
+        // It may be the only copy: a full disk on the other side is no reason to part with it.
+        if source.is_damage() && !stop.is_requested() {
             store.forget_layer(diff_id);
         }
         broken(source)
     })
 }
 
-/// Whether what was read is not what its name says.
-fn is_damage(error: &ExportError) -> bool {
-    matches!(error, ExportError::Disk(error) if error.source.kind() == std::io::ErrorKind::InvalidData)
+/// Copies a layer; tells a layer that cannot be read from a place that cannot be written.
+fn copy(reader: &mut impl Read, out: &mut impl Write, diff_id: Digest) -> Result<(), ExportError> {
+    let failed = |operation, source| fsio::Error::new(operation, diff_id.to_string(), source);
+    let mut buffer = vec![0; 1 << 17];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => out
+                .write_all(&buffer[..count])
+                .map_err(|source| failed("write the layer", source))?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed("read the layer", as_damage(error)).into()),
+        }
+    }
 }
 
-fn copy(
-    reader: &mut impl std::io::Read,
-    out: &mut impl Write,
-    diff_id: Digest,
-) -> Result<(), ExportError> {
-    let broken = |source| {
-        ExportError::Disk(crate::fsio::Error::new(
-            "copy the layer",
-            diff_id.to_string(),
-            source,
-        ))
-    };
-    std::io::copy(reader, out).map(drop).map_err(broken)
+/// A read error that is about the bytes says so by its kind: what the kernel did not say, a decompressor or the digest said.
+fn as_damage(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) if number != rustix::io::Errno::IO.raw_os_error() => error,
+        _ => io::Error::new(io::ErrorKind::InvalidData, error),
+    }
 }
 
 #[cfg(test)]
@@ -294,6 +296,67 @@ mod tests {
         std::fs::write(path.join(blob.digest.hex()), vec![7; bytes.len()]).unwrap();
         std::fs::remove_file(path.join(plain.digest.hex())).unwrap();
         assert!(blob_in(Compression::Zstd).is_err());
+    }
+
+    /// A place that is full.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(rustix::io::Errno::NOSPC.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_costs_no_layer_and_damage_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let mut tar = TarWriter::new(Vec::new());
+        let entry = Entry::new("name", EntryKind::file(4), 0o644);
+        tar.append(entry, Some(&mut b"text".as_slice())).unwrap();
+        let (made, bytes) = tar.finish().unwrap();
+        let layer = ExportLayer {
+            diff_id: made.diff_id,
+            remote: None,
+        };
+        for is_directory in [true, false] {
+            let aside = folder.path().join("aside");
+            let form = if is_directory {
+                fsio::create_dir(&aside).unwrap();
+                std::fs::write(aside.join("name"), "text").unwrap();
+                LayerForm::Directory(&aside)
+            } else {
+                std::fs::write(&aside, &bytes).unwrap();
+                LayerForm::Tar(&aside)
+            };
+            store
+                .publish_layer(&NewLayer {
+                    diff_id: made.diff_id,
+                    toc: &made.toc,
+                    form,
+                })
+                .unwrap();
+            let stop = Stop::new();
+            let full = write_plain(&store, &layer, &mut Full, &stop).unwrap_err();
+            assert!(fsio::is_no_space(&full), "{full:?}");
+            assert_eq!(full.damage(), None);
+            assert!(store.has_layer(made.diff_id));
+            let mut out = Vec::new();
+            write_plain(&store, &layer, &mut out, &stop).unwrap();
+            assert_eq!(out, bytes);
+            let directory = store.layer_directory(made.diff_id, None);
+            match directory {
+                Some(directory) => std::fs::write(directory.join("name"), "else").unwrap(),
+                None => std::fs::write(store.layer_tar(made.diff_id).unwrap(), "else").unwrap(),
+            }
+            let damaged = write_plain(&store, &layer, &mut io::sink(), &stop).unwrap_err();
+            assert!(damaged.damage().is_some(), "{damaged:?}");
+            assert!(!store.has_layer(made.diff_id));
+        }
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::ExportError;
+use super::aside::aside;
 use super::document::PreparedSet;
 use crate::fsio::{self, Context as _, Durability};
 use crate::oci::{Descriptor, Index, Reference};
 use crate::registry::Stop;
-use crate::store::Store;
+use crate::store::{Store, VerifyingReader};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -36,7 +37,7 @@ pub fn write_layout(
     )?;
     for (descriptor, layer) in set.layers() {
         let target = blobs.join(descriptor.digest.hex());
-        if fsio::metadata(&target).is_ok_and(|there| there.len() == descriptor.size) {
+        if is_whole(&target, (descriptor, &set.stop)) {
             continue;
         }
         layer.fetch(store, descriptor)?;
@@ -46,6 +47,9 @@ pub fn write_layout(
         let target = blobs.join(descriptor.digest.hex());
         fsio::write_atomic(&target, bytes, Durability::Cached)?;
     }
+    // What the index names has to be on the disk before it: one call is cheaper than one a blob.
+    let opened = fsio::open(folder)?;
+    rustix::fs::syncfs(&opened).context("sync", folder)?;
     let index = merged(index, entries(set, names));
     fsio::write_atomic(
         &folder.join("index.json"),
@@ -53,6 +57,19 @@ pub fn write_layout(
         Durability::Synced,
     )?;
     Ok(set.root())
+}
+
+/// Whether a blob is in the layout already. Others may have written it, or a disk may have lost some of it: it is read.
+fn is_whole(path: &Path, (descriptor, stop): (&Descriptor, &Stop)) -> bool {
+    if !fsio::metadata(path).is_ok_and(|there| there.len() == descriptor.size) {
+        return false;
+    }
+    let Ok(file) = fsio::open(path) else {
+        return false;
+    };
+    let file = fsio::Stoppable::new(file, || stop.is_requested());
+    let mut blob = VerifyingReader::new(file, descriptor.digest);
+    std::io::copy(&mut blob, &mut std::io::sink()).is_ok()
 }
 
 /// Written aside and renamed, verified on the way.
@@ -63,7 +80,7 @@ fn copy_blob(
 ) -> Result<(), ExportError> {
     let blob = store.open_blob_file(descriptor.digest)?;
     let mut blob = fsio::Stoppable::new(blob, || stop.is_requested());
-    let aside = target.with_extension("part");
+    let aside = aside(target)?;
     let mut file = fsio::create(&aside)?;
     match std::io::copy(&mut blob, &mut file).context("write", &aside) {
         Ok(_) => Ok(fsio::rename(&aside, target)?),
@@ -140,4 +157,27 @@ fn merged(index: Index, new: Vec<Descriptor>) -> Index {
         .collect();
     manifests.extend(new);
     Index { manifests }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_is_in_the_layout_if_it_is_what_its_name_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let blob = store.put_blob("x", &[7; 9000]).unwrap();
+        let target = folder.path().join(blob.digest.hex());
+        let stop = Stop::new();
+        assert!(!is_whole(&target, (&blob, &stop)));
+        copy_blob(&store, (&blob, &stop), &target).unwrap();
+        assert!(is_whole(&target, (&blob, &stop)));
+        std::fs::write(&target, [0; 9000]).unwrap();
+        assert!(!is_whole(&target, (&blob, &stop)));
+        copy_blob(&store, (&blob, &stop), &target).unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), [7; 9000]);
+        assert_ne!(aside(&target).unwrap(), aside(&target).unwrap());
+        assert_eq!(fsio::read_dir_sorted(folder.path()).unwrap().len(), 2);
+    }
 }

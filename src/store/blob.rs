@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
 use super::lease::Held;
 use super::remove::Leased;
-use super::{Store, StoreError};
+use super::{Room, Store, StoreError};
 use crate::fsio::{self, Context as _, Durability, HashingWriter};
 use crate::oci::{BlobError, BlobSource, Descriptor, Digest, LayerSource};
 
@@ -95,30 +96,45 @@ impl Store {
         Ok(())
     }
 
-    /// Streams a blob through `write` into the store: for blobs made here, whose digest is known at the end. `most` is what it
-    /// may come to.
+    /// Streams a blob through `write` into the store: for blobs made here, whose digest and size are known at the end. Room is
+    /// reserved as it grows.
     ///
     /// # Errors
     /// Those of `write`, and the disk.
     pub fn create_blob<T, E: From<StoreError>>(
         &self,
-        most: u64,
-        write: impl FnOnce(&mut HashingWriter<io::BufWriter<File>>) -> Result<T, E>,
+        write: impl FnOnce(&mut HashingWriter<io::BufWriter<ReservingWriter<'_>>>) -> Result<T, E>,
     ) -> Result<(T, Digest, u64), E> {
-        let _room = self.reserve(most).map_err(E::from)?;
+        let room = self.reserve(0).map_err(E::from)?;
         let scratch = self.scratch().map_err(E::from)?;
         let path = scratch.path().join("blob");
         let file = fsio::create(&path).map_err(StoreError::from)?;
+        let refused = Mutex::new(None);
+        let refusal = || {
+            refused
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take()
+        };
+        let file = ReservingWriter {
+            file,
+            room: self.has_ceiling().then_some(room),
+            reserved: 0,
+            written: 0,
+            refused: &refused,
+        };
         let mut writer = HashingWriter::new(io::BufWriter::with_capacity(1 << 17, file));
-        let value = write(&mut writer)?;
+        // That there is no room says more than that a write failed.
+        let value = write(&mut writer).map_err(|error| refusal().map_or(error, E::from))?;
         let publish = || {
-            writer.flush().context("write", &path)?;
+            let flushed = writer.flush().context("write", &path);
+            flushed.map_err(|error| refusal().unwrap_or_else(|| error.into()))?;
             let (digest, size, buffered) = writer.finish();
-            let file = buffered
+            let reserving = buffered
                 .into_inner()
                 .map_err(|e| fsio::Error::new("write", &path, e.into_error()))?;
             let digest = Digest::from_bytes(digest);
-            self.publish_blob(&file, &path, digest)?;
+            self.publish_blob(&reserving.file, &path, digest)?;
             Ok((digest, size))
         };
         let (digest, size) = publish().map_err(|e: StoreError| E::from(e))?;
@@ -180,6 +196,54 @@ impl BlobSource for Store {
             Ok(reader) => Ok(Box::new(reader)),
             Err(_) => Err(BlobError::NotFound(descriptor.digest)),
         }
+    }
+}
+
+/// As much is reserved at a time for a blob that is being made.
+const PORTION: u64 = 16 << 20;
+
+/// Writes a blob, reserving room for it in portions.
+#[derive(Debug)]
+pub struct ReservingWriter<'s> {
+    file: File,
+    /// Where there is a ceiling. Otherwise the disk itself says when it is full.
+    room: Option<Room<'s>>,
+    reserved: u64,
+    written: u64,
+    /// Why there was no room.
+    refused: &'s Mutex<Option<StoreError>>,
+}
+
+impl ReservingWriter<'_> {
+    fn reserve(&mut self, bytes: u64) -> Result<(), StoreError> {
+        let more = (self.written + bytes).saturating_sub(self.reserved);
+        let Some(room) = self.room.as_mut().filter(|_| more > 0) else {
+            return Ok(());
+        };
+        let portion = more.max(PORTION);
+        // The last portion need not be a whole one.
+        self.reserved += match room.grow(portion) {
+            Ok(()) => portion,
+            Err(_) => room.grow(more).map(|()| more)?,
+        };
+        Ok(())
+    }
+}
+
+impl io::Write for ReservingWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Err(error) = self.reserve(bytes.len() as u64) {
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            *refused = Some(error);
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let count = self.file.write(bytes)?;
+        self.written += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 
@@ -247,6 +311,27 @@ impl<R: Read> Read for VerifyingReader<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_blob_takes_the_room_that_it_fills_and_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let ceiling = Some(super::super::Ceiling {
+            max: 2 << 20,
+            clock: || std::time::SystemTime::UNIX_EPOCH,
+        });
+        let store = Store::open(dir.path()).unwrap().with_ceiling(ceiling);
+        let make = |bytes: usize| {
+            store.create_blob(|out| {
+                out.write_all(&vec![7; bytes])
+                    .map_err(|source| fsio::Error::new("write", "blob", source).into())
+            })
+        };
+        let ((), digest, size) = make(1 << 20).unwrap();
+        assert!(store.open_blob_file(digest).is_ok());
+        assert_eq!(size, 1 << 20);
+        let refused: Result<_, StoreError> = make(3 << 20);
+        assert!(matches!(refused, Err(StoreError::NoRoom { .. })));
+    }
 
     #[test]
     fn what_goes_in_is_verified_and_damage_is_a_miss() {
