@@ -346,6 +346,7 @@ impl BuildError {
                 error.hint().into_iter().map(|h| h.to_string()).collect()
             }
             Self::Export(ExportError::Blob(error)) => blob_hints(error),
+            Self::Export(ExportError::Gone { .. }) => vec![GONE.to_owned()],
             Self::Export(ExportError::Store(error)) | Self::Store(error) => {
                 store_hints(error, &disk)
             }
@@ -439,9 +440,15 @@ fn store_hints(error: &StoreError, disk: &dyn Fn(&fsio::Error) -> Vec<String>) -
     }
 }
 
+/// For a layer that nobody has any more.
+const GONE: &str = "`builder fsck` tells what else is missing; then build the image again";
+
 fn blob_hints(error: &BlobError) -> Vec<String> {
     match error {
         BlobError::Offline { .. } => vec!["run once without `--offline`".to_owned()],
+        BlobError::NotFound(_) => vec![
+            "build again where the base image can be had; `builder fsck` tells which images are not whole".to_owned(),
+        ],
         _ => Vec::new(),
     }
 }
