@@ -357,12 +357,7 @@ impl BuildError {
                 error.hint().into_iter().map(|h| h.to_string()).collect()
             }
             Self::Export(ExportError::Blob(error)) => blob_hints(error),
-            Self::Export(ExportError::Gone { .. }) => {
-                vec![
-                    "`builder fsck` tells what else is missing; then build the image again"
-                        .to_owned(),
-                ]
-            }
+            Self::Export(ExportError::Gone { .. }) => vec![GONE.to_owned()],
             Self::Export(ExportError::Store(error)) | Self::Store(error) => {
                 store_hints(error, &disk)
             }
@@ -455,6 +450,9 @@ fn store_hints(error: &StoreError, disk: &dyn Fn(&fsio::Error) -> Vec<String>) -
         _ => Vec::new(),
     }
 }
+
+/// For a layer that nobody has any more.
+const GONE: &str = "`builder fsck` tells what else is missing; then build the image again";
 
 fn blob_hints(error: &BlobError) -> Vec<String> {
     match error {

@@ -5,7 +5,6 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::aside::aside;
 use super::blobs::PreparedImage;
 use super::document::PreparedSet;
 use super::layout::{LAYOUT_MARKER, entries};
@@ -63,7 +62,7 @@ fn to_file(
     let aside = if special {
         path.to_owned()
     } else {
-        aside(path)?
+        fsio::aside(path)
     };
     let attempt = || -> Result<Descriptor, ExportError> {
         let file = fsio::create(&aside)?;

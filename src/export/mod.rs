@@ -5,7 +5,6 @@
 //! it gets its name; on a failure nothing of it is left.
 
 mod archive;
-mod aside;
 mod blobs;
 mod document;
 mod layout;

@@ -106,8 +106,9 @@ pub fn sync(file: &File, path: &Path) -> Result<()> {
         .context("sync", path)
 }
 
-/// A name beside `path` that no other thread or process uses.
-fn aside(path: &Path) -> PathBuf {
+/// A name beside `path` that nobody else uses, for what will be renamed to it.
+#[must_use]
+pub fn aside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{}.part", super::unique()))
 }

@@ -20,7 +20,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use atomic::{Durability, replace, rewrite, sync, write_atomic};
+pub use atomic::{Durability, aside, replace, rewrite, sync, write_atomic};
 pub use disk_usage::DiskUsage;
 pub use hashing::{HashingReader, HashingWriter};
 pub use pipe::{PipeError, pipe};

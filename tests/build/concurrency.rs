@@ -48,7 +48,7 @@ fn eight_builds_of_the_same_run_each_step_once() {
         digests.iter().all(|digest| *digest == digests[0]),
         "{digests:?}"
     );
-    place.is_sound("after all");
+    place.has_nothing_wrong("after all");
 }
 
 #[test]
@@ -58,6 +58,7 @@ fn builds_and_prunes_beside_each_other() {
     let seconds = seconds.and_then(|text| text.to_str()?.parse().ok());
     let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(SOAK));
     let place = Place::new();
+    place.keep_old_image();
     let expected: Vec<String> = (0..VARIANTS)
         .map(|variant| place.digest(&format!("expected-{variant}"), variant))
         .collect();
@@ -106,5 +107,6 @@ fn builds_and_prunes_beside_each_other() {
         built >= BUILDERS && pruned > 0,
         "{built} builds, {pruned} prunes"
     );
-    place.is_sound("after all");
+    place.has_nothing_wrong("after all");
+    place.old_image_is_whole("after all");
 }

@@ -19,9 +19,10 @@ fn kill_at_any_moment() {
     let kills = kills.and_then(|text| text.to_str()?.parse().ok());
     let kills: u64 = kills.unwrap_or(KILLS);
     let place = Place::new();
+    place.keep_old_image();
     let expected = place.digest("reference", 0);
     // As long as a build takes that has nothing to find.
-    place.forget();
+    place.clear();
     let started = Instant::now();
     assert_eq!(place.digest("measured", 0), expected);
     let whole = started.elapsed();
@@ -30,7 +31,7 @@ fn kill_at_any_moment() {
     for number in 0..kills {
         // A third of them begin with nothing, the others with what the killed ones have left.
         if number % 3 == 0 {
-            place.forget();
+            place.clear();
         }
         let part = random(&mut state) % 1000;
         let moment = whole.mul_f64(f64::from(u32::try_from(part).unwrap()) / 1000.0);
@@ -54,6 +55,7 @@ fn kill_at_any_moment() {
             "killed after {moment:?}"
         );
         place.is_sound(&format!("after {moment:?} and the next build"));
+        place.old_image_is_whole(&format!("after {moment:?}"));
     }
     assert!(early > 0, "every build had ended when it was to be killed");
 }

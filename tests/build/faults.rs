@@ -53,6 +53,8 @@ fn every_point_fails_in_every_way() {
     let place = Place::new();
     let expected = place.digest("expected", 0);
     let points = points(&place);
+    place.forget();
+    place.keep_old_image();
     assert!(points.len() > 25, "{points:?}");
     let all = host_variable("BUILDER_FAULTS").is_some();
     let mut failed = 0;
@@ -69,7 +71,7 @@ fn every_point_fails_in_every_way() {
             // The first time and, with another error, one in the middle.
             let number = if index == 0 { 1 } else { times / 2 + 1 };
             let fault = format!("{operation}:{part}:{number}:{error}");
-            place.forget();
+            place.clear();
             let outcome = process::run(place.command("faulty", 0).env("BUILDER_FAULT", &fault));
             tried += 1;
             match outcome.code {
@@ -87,6 +89,15 @@ fn every_point_fails_in_every_way() {
             }
             assert_eq!(place.digest("next", 0), expected, "{fault}");
             place.is_sound(&fault);
+            // Also when it is what fails while the image is written somewhere.
+            let save = [
+                "old",
+                "-o",
+                &format!("type=oci,dest={}", place.env.path("old.tar").display()),
+            ];
+            let mut save = place.env.command("save", save);
+            let _failed = process::run(save.env("BUILDER_FAULT", &fault));
+            place.old_image_is_whole(&fault);
         }
     }
     // Many are of no consequence; most are.

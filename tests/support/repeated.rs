@@ -75,9 +75,64 @@ impl Place {
         digest
     }
 
+    /// Names an image whose base is gone after that: if the store loses any of it, nobody has it any more.
+    pub fn keep_old_image(&self) {
+        let base = self
+            .env
+            .copy_tree(&bases::layout(Base::Busybox), "old-base");
+        self.env.write(
+            "old/Dockerfile",
+            "FROM base\nCOPY text.txt /\nRUN cat /text.txt >/copy && touch -d @0 /copy\n",
+        );
+        self.env.write("old/text.txt", "old\n");
+        let mut command = self
+            .env
+            .command("build", ["-t", "old", "--build-arg", "SOURCE_DATE_EPOCH=0"]);
+        command
+            .arg(format!(
+                "--build-context=base=oci-layout://{}",
+                base.display()
+            ))
+            .arg(self.env.path("old"));
+        process::run(&mut command).succeeded();
+        fsio::remove_tree(base).expect("a base can be removed");
+        self.save_old("old-at-first");
+    }
+
+    /// Writes the old image, which has to be there and the same as ever.
+    #[track_caller]
+    pub fn old_image_is_whole(&self, when: &str) {
+        self.save_old("old-now");
+        let [first, now] = ["old-at-first", "old-now"].map(|name| {
+            let folder = self.env.path(name);
+            layout::read(&folder).digest
+        });
+        assert_eq!(first, now, "{when}");
+        fsio::remove_tree(self.env.path("old-now")).expect("a layout can be removed");
+    }
+
+    #[track_caller]
+    fn save_old(&self, name: &str) {
+        let output = format!("type=oci,dest={},tar=false", self.env.path(name).display());
+        self.env.builder("save", ["old", "-o", &output]).succeeded();
+    }
+
+    /// Removes all that may be removed: no name but that of the old image protects anything.
+    pub fn clear(&self) {
+        let _there = self.env.builder("rmi", ["app"]);
+        self.env.builder("prune", [""; 0]).succeeded();
+    }
+
     /// Removes the whole store.
     pub fn forget(&self) {
         fsio::remove_tree(self.env.root()).expect("a store can be removed");
+    }
+
+    /// Has the store checked, in which nothing may be wrong: nothing was killed and nothing failed.
+    #[track_caller]
+    pub fn has_nothing_wrong(&self, when: &str) {
+        let found = self.env.builder("fsck", [""; 0]).succeeded().stdout;
+        assert!(found.contains("nothing is wrong"), "{when}: {found}");
     }
 
     /// Has the store checked: what is wrong has to be mended, and then nothing is wrong any more.
