@@ -120,7 +120,7 @@ fn name(
             .flat_map(|image| &image.layers)
             .filter_map(|layer| layer.remote.as_ref())
         {
-            store.fetch(remote)?;
+            store.fetch(remote, || set.stop.is_requested())?;
         }
         let mut images = Vec::with_capacity(layers.len());
         for (image, layers) in set.images.iter().zip(layers) {

@@ -171,12 +171,15 @@ fn outgoing(
             .map(|name| (name.registry(), name.repository()))
     };
     let (store, digest, remote) = (Arc::clone(&means.store), blob.digest, remote.cloned());
+    let stop = means.client.stop().clone();
     PushBlob {
         descriptor: blob.clone(),
         mount_from: repository.or_else(image).map(owned),
         open: Arc::new(move || {
             if let Some(remote) = &remote {
-                store.fetch(remote).map_err(io::Error::other)?;
+                store
+                    .fetch(remote, || stop.is_requested())
+                    .map_err(io::Error::other)?;
             }
             let blob = store.open_blob_file(digest).map_err(io::Error::other)?;
             Ok(Box::new(blob))

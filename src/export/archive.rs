@@ -26,7 +26,7 @@ pub fn write_archive(
     stdout: &mut dyn Write,
 ) -> Result<Descriptor, ExportError> {
     for (descriptor, layer) in set.layers() {
-        layer.fetch(store, descriptor)?;
+        layer.fetch(store, (descriptor, &set.stop))?;
     }
     match destination {
         Destination::Stdout => {

@@ -2,7 +2,6 @@
 
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
-use std::time::Duration;
 
 use super::spec::Compression;
 use super::{ExportError, OutputSpec};
@@ -11,10 +10,7 @@ use crate::image::AssembledImage;
 use crate::layer::{self, Compressor};
 use crate::oci::{Descriptor, Digest, LayerSource, Manifest, Platform, media_type};
 use crate::registry::Stop;
-use crate::store::{Lock, Store};
-
-/// How often a lock that somebody else holds is asked for.
-const LOCK_POLL: Duration = Duration::from_millis(20);
+use crate::store::{Lock, Store, StoreError};
 
 /// An image to be exported, for one platform.
 #[derive(Clone, Debug)]
@@ -36,9 +32,15 @@ pub struct ExportLayer {
 
 impl ExportLayer {
     /// Makes sure that a blob of the layer is in the store: its original may still be elsewhere, any other was made here.
-    pub(super) fn fetch(&self, store: &Store, blob: &Descriptor) -> Result<(), ExportError> {
+    pub(super) fn fetch(
+        &self,
+        store: &Store,
+        (blob, stop): (&Descriptor, &Stop),
+    ) -> Result<(), ExportError> {
         match &self.remote {
-            Some(remote) if remote.blob.digest == blob.digest => Ok(store.fetch(remote)?),
+            Some(remote) if remote.blob.digest == blob.digest => store
+                .fetch(remote, || stop.is_requested())
+                .map_err(unless_stopped),
             _ => Ok(()),
         }
     }
@@ -158,14 +160,16 @@ pub fn blob_of(
 
 /// Waits until nobody else compresses a layer, or nobody wants it any more.
 fn compressing(store: &Store, diff_id: Digest, stop: &Stop) -> Result<Lock, ExportError> {
-    loop {
-        if let Some(lock) = store.try_lock("compress", diff_id)? {
-            return Ok(lock);
-        }
-        if stop.is_requested() {
-            return Err(ExportError::Stopped);
-        }
-        std::thread::sleep(LOCK_POLL);
+    store
+        .lock_unless("compress", diff_id, || stop.is_requested())
+        .map_err(unless_stopped)
+}
+
+/// Whatever a wish to stop broke off, it is the wish that counts.
+fn unless_stopped(error: StoreError) -> ExportError {
+    match error {
+        StoreError::Stopped => ExportError::Stopped,
+        error => error.into(),
     }
 }
 
@@ -192,7 +196,9 @@ fn write_plain(
     let here = store.any_compressed(diff_id);
     let blob = match (&layer.remote, here) {
         (Some(remote), here) if here.is_none() || store.has_blob(&remote.blob) => {
-            store.fetch(remote)?;
+            store
+                .fetch(remote, || stop.is_requested())
+                .map_err(unless_stopped)?;
             Some(remote.blob.digest)
         }
         (_, here) => here.map(|blob| blob.digest),

@@ -39,7 +39,7 @@ pub fn write_layout(
         if is_whole(&target, (descriptor, &set.stop)) {
             continue;
         }
-        layer.fetch(store, descriptor)?;
+        layer.fetch(store, (descriptor, &set.stop))?;
         copy_blob(store, (descriptor, &set.stop), &target)?;
     }
     for (descriptor, bytes) in set.documents() {

@@ -26,7 +26,7 @@ pub fn push(
 ) -> Result<Digest, ExportError> {
     let damaged = Arc::new(AtomicBool::new(false));
     let layers = set.layers().map(|(descriptor, layer)| {
-        let damaged = Arc::clone(&damaged);
+        let (damaged, stop) = (Arc::clone(&damaged), set.stop.clone());
         let (store, digest, remote) = (Arc::clone(store), descriptor.digest, layer.remote.clone());
         let mount_from = remote.as_ref().and_then(|remote| {
             let (registry, repository) = remote.source.repository()?;
@@ -37,7 +37,9 @@ pub fn push(
                 .as_ref()
                 .filter(|remote| remote.blob.digest == digest)
             {
-                store.fetch(remote).map_err(io::Error::other)?;
+                store
+                    .fetch(remote, || stop.is_requested())
+                    .map_err(io::Error::other)?;
             }
             Ok(Box::new(Watched {
                 inner: store.open_blob_file(digest).map_err(io::Error::other)?,

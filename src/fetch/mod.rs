@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 pub use error::{FetchError, GitError};
 
@@ -26,10 +26,8 @@ use crate::agent::Agents;
 use crate::oci::{BaseImage, BaseLayer, Config, Digest, Platform};
 use crate::plan::Origin;
 use crate::registry::{Client, Secret};
-use crate::store::{FetchedRecord, Lock, Store};
+use crate::store::{FetchedRecord, Lock, Store, StoreError};
 
-/// How often a lock that somebody else holds is asked for.
-const LOCK_POLL: Duration = Duration::from_millis(20);
 /// How much is copied at once.
 const BUFFER: usize = 128 << 10;
 
@@ -96,13 +94,13 @@ impl Fetcher {
 
     /// Waits until nobody else is fetching the same, or the user wants to stop.
     fn lock(&self, key: Digest) -> Result<Lock, FetchError> {
-        loop {
-            if let Some(lock) = self.store.try_lock("fetch", key)? {
-                return Ok(lock);
-            }
-            self.stop_if_cancelled()?;
-            std::thread::sleep(LOCK_POLL);
-        }
+        let lock = self
+            .store
+            .lock_unless("fetch", key, || (self.is_cancelled)());
+        lock.map_err(|error| match error {
+            StoreError::Stopped => FetchError::Cancelled,
+            error => error.into(),
+        })
     }
 
     /// Copies all there is; ends soon after the user wants to stop, however much is still to come.

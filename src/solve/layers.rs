@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use super::error::LayerError;
 use super::state::{LayerHandle, State};
@@ -15,12 +14,9 @@ use crate::fsio::{self, PipeError, Stoppable, pipe};
 use crate::layer::{
     self, ContentSource, Decompressor, DirectoryWriter, Markers, Privileges, Stack, Toc,
 };
-use crate::oci::{BlobError, BlobSource, Descriptor, Digest, Hasher, LayerSource};
+use crate::oci::{Descriptor, Digest, Hasher};
 use crate::sandbox::Cancel;
-use crate::store::{LayerForm, Lock, NewLayer, Store, VerifyingReader, footprint};
-
-/// How often a lock that somebody else holds is asked for.
-const LOCK_POLL: Duration = Duration::from_millis(20);
+use crate::store::{LayerForm, Lock, NewLayer, Store, StoreError, VerifyingReader, footprint};
 
 /// Layers that are prepared at the same time.
 const PARALLEL: usize = 4;
@@ -51,15 +47,10 @@ impl<'a> Layers<'a> {
 
     /// Waits for a lock of the store, unless nobody wants what it is for any more.
     fn lock(&self, kind: &str, what: Digest) -> Result<Lock> {
-        loop {
-            if let Some(lock) = self.store.try_lock(kind, what)? {
-                return Ok(lock);
-            }
-            if self.cancel.is_cancelled() {
-                return Err(LayerError::Stopped);
-            }
-            std::thread::sleep(LOCK_POLL);
-        }
+        let is_stopped = || self.cancel.is_cancelled();
+        self.store
+            .lock_unless(kind, what, is_stopped)
+            .map_err(unless_stopped)
     }
 
     /// The table of contents of a layer.
@@ -152,7 +143,10 @@ impl<'a> Layers<'a> {
         let here = self.store.any_compressed(layer.diff_id);
         let digest = match (&layer.remote, here) {
             (Some(remote), here) if here.is_none() || self.store.has_blob(&remote.blob) => {
-                self.store.fetch(&stoppable(remote, &self.cancel))?;
+                let is_stopped = || self.cancel.is_cancelled();
+                self.store
+                    .fetch(remote, is_stopped)
+                    .map_err(unless_stopped)?;
                 remote.blob.digest
             }
             (_, Some(blob)) => blob.digest,
@@ -350,37 +344,11 @@ impl<'a> Layers<'a> {
     }
 }
 
-/// A source whose blobs end when nobody wants them any more.
-#[derive(Debug)]
-struct StoppableSource {
-    inner: Arc<dyn BlobSource>,
-    cancel: Cancel,
-}
-
-impl BlobSource for StoppableSource {
-    fn open_blob(
-        &self,
-        descriptor: &Descriptor,
-    ) -> std::result::Result<Box<dyn Read + Send>, BlobError> {
-        let cancel = self.cancel.clone();
-        let blob = self.inner.open_blob(descriptor)?;
-        Ok(Box::new(Stoppable::new(blob, move || {
-            cancel.is_cancelled()
-        })))
-    }
-
-    fn places(&self) -> usize {
-        self.inner.places()
-    }
-}
-
-fn stoppable(remote: &LayerSource, cancel: &Cancel) -> LayerSource {
-    LayerSource {
-        blob: remote.blob.clone(),
-        source: Arc::new(StoppableSource {
-            inner: Arc::clone(&remote.source),
-            cancel: cancel.clone(),
-        }),
+/// Whatever a wish to stop broke off, it is the wish that counts.
+fn unless_stopped(error: StoreError) -> LayerError {
+    match error {
+        StoreError::Stopped => LayerError::Stopped,
+        error => error.into(),
     }
 }
 

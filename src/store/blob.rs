@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::lease::Held;
 use super::remove::Leased;
 use super::{Room, Store, StoreError};
-use crate::fsio::{self, Context as _, Durability, HashingWriter};
+use crate::fsio::{self, Context as _, Durability, HashingWriter, Stoppable};
 use crate::oci::{BlobError, BlobSource, Descriptor, Digest, LayerSource};
 
 impl Store {
@@ -141,19 +141,24 @@ impl Store {
         Ok((value, digest, size))
     }
 
-    /// Makes sure that a blob is here, fetching it once across threads and processes.
+    /// Makes sure that a blob is here, fetching it once across threads and processes, unless nobody wants it any more.
     ///
     /// # Errors
-    /// It cannot be fetched, or is not what it should be; the disk.
-    pub fn fetch(&self, remote: &LayerSource) -> Result<(), StoreError> {
+    /// It cannot be fetched, or is not what it should be; the disk; [`StoreError::Stopped`].
+    pub fn fetch(
+        &self,
+        remote: &LayerSource,
+        is_stopped: impl Fn() -> bool,
+    ) -> Result<(), StoreError> {
         if self.has_blob(&remote.blob) {
             return Ok(());
         }
-        let _lock = self.lock("blob", remote.blob.digest)?;
+        let _lock = self.lock_unless("blob", remote.blob.digest, &is_stopped)?;
         while !self.has_blob(&remote.blob) {
             let places = remote.source.places();
             let reader = remote.source.open_blob(&remote.blob)?;
-            match self.ingest(reader, Some(&remote.blob)) {
+            match self.ingest(Stoppable::new(reader, &is_stopped), Some(&remote.blob)) {
+                Err(_) if is_stopped() => return Err(StoreError::Stopped),
                 // What is wrong at a mirror may be right elsewhere.
                 Err(StoreError::Ingest { .. }) if remote.source.places() < places => {}
                 result => return result.map(drop),

@@ -28,6 +28,7 @@ mod usage;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 pub use blob::VerifyingReader;
 pub use fetched::FetchedRecord;
@@ -45,6 +46,9 @@ pub use usage::{ObjectKind, StoredObject, Usage};
 
 use crate::fsio;
 use crate::oci::Digest;
+
+/// How often a lock that somebody else holds is asked for.
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// A store on disk, open for one process.
 #[derive(Debug)]
@@ -98,6 +102,9 @@ pub enum StoreError {
         /// The folder of the store.
         root: PathBuf,
     },
+    /// Nobody wants it any more.
+    #[error("interrupted")]
+    Stopped,
     /// A blob cannot be had where it should be.
     #[error(transparent)]
     Source(#[from] crate::oci::BlobError),
@@ -203,6 +210,27 @@ impl Store {
     /// The disk.
     pub fn lock(&self, kind: &str, what: Digest) -> Result<Lock, StoreError> {
         Ok(Lock::acquire(&self.paths.lock(kind), lock::byte_of(what))?)
+    }
+
+    /// As [`Store::lock`], but gives up once nobody wants it any more.
+    ///
+    /// # Errors
+    /// The disk, or [`StoreError::Stopped`].
+    pub fn lock_unless(
+        &self,
+        kind: &str,
+        what: Digest,
+        is_stopped: impl Fn() -> bool,
+    ) -> Result<Lock, StoreError> {
+        loop {
+            if let Some(lock) = self.try_lock(kind, what)? {
+                return Ok(lock);
+            }
+            if is_stopped() {
+                return Err(StoreError::Stopped);
+            }
+            std::thread::sleep(LOCK_POLL);
+        }
     }
 
     /// The right to make the thing `what`, if nobody has it.

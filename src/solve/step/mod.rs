@@ -38,15 +38,12 @@ use crate::fsio::Stoppable;
 use crate::layer::{Layer, Privileges};
 use crate::oci::Digest;
 use crate::plan::{Plan, StateRef, Step, StepId, StepKind, TreeSource};
-use crate::store::{Lock, StepRecord};
+use crate::store::{Lock, StepRecord, StoreError};
 use look_up::{Hit, Looked, Missed, look_up};
 
 /// Time of files that a build makes itself where no epoch is given: 1980-01-01, the earliest that ZIP archives can
 /// hold. The same for everybody, so that layers do not depend on when they were made.
 const DEFAULT_MTIME: i64 = 315_532_800;
-
-/// How often a lock that somebody else holds is asked for.
-const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// What all steps of a solve share.
 #[derive(Debug)]
@@ -124,13 +121,13 @@ impl<'a> Worker<'a> {
 
     /// Waits for a lock of the store, unless the build is stopped.
     fn lock(&self, kind: &str, what: Digest) -> Result<Lock, StepError> {
-        loop {
-            if let Some(lock) = self.environment.store.try_lock(kind, what)? {
-                return Ok(lock);
-            }
-            self.go_on()?;
-            std::thread::sleep(LOCK_POLL);
-        }
+        let environment = self.environment;
+        let is_stopped = || environment.cancel.is_cancelled();
+        let lock = environment.store.lock_unless(kind, what, is_stopped);
+        lock.map_err(|error| match error {
+            StoreError::Stopped => StepError::Cancelled,
+            error => error.into(),
+        })
     }
 
     /// Time of files that the build makes itself.
