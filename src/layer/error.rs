@@ -242,3 +242,32 @@ pub enum TocProblem {
     #[error("inconsistent at `{}`", .0.display())]
     Inconsistent(PathBuf),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_be_had_better_is_damage() {
+        let read = |source: io::Error| Error::ReadTar { offset: 0, source };
+        for damage in [
+            io::ErrorKind::InvalidData.into(),
+            io::ErrorKind::UnexpectedEof.into(),
+            io::Error::other("corrupt frame"),
+            rustix::io::Errno::IO.into(),
+        ] {
+            assert!(read(damage).is_damage());
+        }
+        // Nothing is wrong with the layer when the disk is full or somebody wants to stop.
+        for other in [
+            io::Error::other(fsio::Stopped),
+            io::Error::new(io::ErrorKind::StorageFull, "no room under the ceiling"),
+            rustix::io::Errno::NOSPC.into(),
+            rustix::io::Errno::MFILE.into(),
+        ] {
+            assert!(!read(other).is_damage());
+        }
+        let missing = fsio::open("/no/such/file").map(drop).map_err(Error::from);
+        assert!(missing.is_err_and(|error| error.is_damage()));
+    }
+}
