@@ -282,3 +282,25 @@ fn no_cache_filter_runs_the_steps_of_its_stages_only() {
     let refused = project.env.build(both).exited(2);
     assert!(refused.stderr.contains("cannot currently be used together"));
 }
+
+#[test]
+fn steps_that_share_a_cache_may_make_a_mount_point_in_it_at_the_same_time() {
+    require_capability!(Root, Overlay, Base(Busybox));
+    let mut dockerfile = String::new();
+    let mut end = "FROM scratch\n".to_owned();
+    for stage in 0..12 {
+        dockerfile += &format!(
+            "FROM base AS s{stage}\nRUN --mount=type=cache,target=/c --mount=type=cache,target=/c/in/side echo {stage} >/made\n"
+        );
+        end += &format!("COPY --from=s{stage} /made /{stage}\n");
+    }
+    // Each store is new, so that the mount point is.
+    for _ in 0..3 {
+        let env = TestEnv::new();
+        env.write("context/Dockerfile", format!("{dockerfile}{end}"));
+        let base = bases::build_context("base", Base::Busybox).into_iter();
+        let words = ["--jobs", "12"].map(Into::into);
+        let context = [env.path("context").into()];
+        env.build(base.chain(words).chain(context)).succeeded();
+    }
+}

@@ -163,7 +163,7 @@ impl<'a> Walk<'a> {
                 .collect();
             recorder.before_making(self.here(), &names.join(&b'/'), name)?;
         }
-        match kind {
+        let made = match kind {
             Kind::Directory => mkdirat(self.here(), name, Mode::from_raw_mode(0o755)),
             Kind::File => mknodat(
                 self.here(),
@@ -172,6 +172,11 @@ impl<'a> Walk<'a> {
                 Mode::from_raw_mode(0o644),
                 0,
             ),
+        };
+        match made {
+            // In a cache that steps share, another one may have made it since it was looked for.
+            Err(Errno::EXIST) => Ok(()),
+            made => made,
         }
     }
 
