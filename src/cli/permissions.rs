@@ -12,10 +12,10 @@ use crate::plan::Entitlements;
 pub(super) fn entitlements(args: &BuildArgs) -> Result<Entitlements, Failure> {
     let mut entitlements = Entitlements {
         // Who runs all steps on the machine's network lets those that ask for it have it.
-        network_host: args.network == "host",
+        network_host: args.graph.network == "host",
         security_insecure: false,
     };
-    for text in &args.allow {
+    for text in &args.graph.allow {
         match text.split_once('=').unwrap_or((text, "")) {
             ("network.host", "") => entitlements.network_host = true,
             ("security.insecure", "") => entitlements.security_insecure = true,
@@ -34,15 +34,16 @@ pub(super) fn entitlements(args: &BuildArgs) -> Result<Entitlements, Failure> {
 /// `--cdi-spec-dir`, and what `--allow` says of devices.
 pub(super) fn devices(args: &BuildArgs) -> DeviceSettings {
     let named = args
+        .graph
         .allow
         .iter()
         .filter_map(|text| text.strip_prefix("device="));
     DeviceSettings {
-        spec_folders: match args.cdi_spec_dir.as_slice() {
+        spec_folders: match args.graph.cdi_spec_dir.as_slice() {
             [] => cdi::FOLDERS.map(PathBuf::from).to_vec(),
             folders => folders.to_vec(),
         },
-        all_allowed: args.allow.iter().any(|text| text == "device"),
+        all_allowed: args.graph.allow.iter().any(|text| text == "device"),
         allowed: named.map(str::to_owned).collect(),
     }
 }

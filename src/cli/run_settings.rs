@@ -27,13 +27,13 @@ pub(super) fn run(
 ) -> Result<RunSettings, Failure> {
     let usage = |text: String| Failure::usage(text);
     let mut secrets = BTreeMap::new();
-    for text in &args.secret {
+    for text in &args.graph.secret {
         let spec = values::secret(text).map_err(usage)?;
         secrets.insert(spec.id.clone(), secret_source(spec, environment)?);
     }
     Ok(RunSettings {
         secrets,
-        agents: agents(&args.ssh, environment)?,
+        agents: agents(&args.graph.ssh, environment)?,
         hosts: args
             .add_host
             .iter()

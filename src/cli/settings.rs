@@ -233,7 +233,7 @@ pub(super) fn build(
         names,
         registry,
         root: preferences.root.value,
-        pull: args.pull,
+        pull: args.graph.pull,
         tag_age: preferences.tag_age.value,
         cache_max: preferences.cache_max.value,
         require_cached: args
@@ -462,7 +462,7 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
         build_args,
         labels,
         platforms,
-        network: match args.network.as_str() {
+        network: match args.graph.network.as_str() {
             "host" => NetworkMode::Host,
             "none" => NetworkMode::None,
             _ => NetworkMode::Default,
@@ -473,9 +473,13 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
 }
 
 fn no_cache(args: &BuildArgs) -> Result<NoCache, Failure> {
-    let stages = args.no_cache_filter.iter().filter(|name| !name.is_empty());
+    let stages = args
+        .graph
+        .no_cache_filter
+        .iter()
+        .filter(|name| !name.is_empty());
     let stages: BTreeSet<String> = stages.map(|name| name.trim().to_lowercase()).collect();
-    match (args.no_cache, stages.is_empty()) {
+    match (args.graph.no_cache, stages.is_empty()) {
         (true, false) => Err(Failure::usage(
             "--no-cache and --no-cache-filter cannot currently be used together",
         )),
