@@ -8,6 +8,7 @@ mod devices;
 mod error;
 mod fix;
 mod foresight;
+mod hints;
 mod mend;
 mod mentions;
 mod output;
