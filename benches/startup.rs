@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use builder::sandbox::{Cancel, NativeRunner, Network, OverlayView, SandboxSpec, StepRunner as _};
+use builder::sandbox::{
+    Cancel, Footing, NativeRunner, Network, OverlayView, Rung, SandboxSpec, StepRunner as _,
+};
 use rustix::mount::{MountFlags, UnmountFlags};
 
 /// The runtimes of the machine that are looked for.
@@ -100,7 +102,8 @@ struct Native<'a> {
 
 impl<'a> Native<'a> {
     fn new(scratch: &'a Path, layer: &'a Path) -> Self {
-        let runner = NativeRunner::with_executable(env!("CARGO_BIN_EXE_builder"));
+        let runner =
+            NativeRunner::with_executable(env!("CARGO_BIN_EXE_builder"), Footing::on(Rung::Root));
         let runner = runner.with_scaffold(scratch.join("scaffold")).unwrap();
         Self {
             runner,

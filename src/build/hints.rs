@@ -145,9 +145,7 @@ impl ResolveError {
 fn step_hints(error: &StepError, disk: &dyn Fn(&fsio::Error) -> Vec<String>) -> Vec<String> {
     match error {
         StepError::Sandbox { source, .. } => source.hint().into_iter().map(str::to_owned).collect(),
-        StepError::NeedsRoot => {
-            vec!["run the builder as root; a Dockerfile without RUN needs no privileges".to_owned()]
-        }
+        StepError::NoFooting(obstacle) => vec![obstacle.remedy().to_owned()],
         StepError::SecretMissing { id } => {
             vec![format!("give it with `--secret id={id},src=FILE`")]
         }

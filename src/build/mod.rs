@@ -48,7 +48,7 @@ use crate::plan::{
     self, NamedContext, Observation, Plan, PlanOptions, PlannedImage, ResolvedBases, RunMount,
     StepKind, TreeSource,
 };
-use crate::sandbox::{Cancel, StepRunner};
+use crate::sandbox::{Cancel, Footing, StepRunner};
 use crate::solve::{
     self, BuildEvent, ContextTree, Environment, EventSink, ImportedSteps, Outcome, SavedMounts,
     Solution, VertexId,
@@ -66,6 +66,8 @@ pub struct Tools<'a> {
     pub resolver: &'a dyn ImageResolver,
     /// Talks to registries.
     pub client: crate::registry::Client,
+    /// What this process stands on.
+    pub footing: Footing,
     /// Runs the commands.
     pub runner: &'a dyn StepRunner,
     /// The user's wish to stop.
@@ -406,11 +408,8 @@ fn environment<'a>(
         devices,
         clock: request.clock,
         epoch: plan.epoch,
-        privileges: if rustix::process::geteuid().is_root() {
-            Privileges::Full
-        } else {
-            Privileges::OneId
-        },
+        footing: tools.footing,
+        privileges: privileges(tools.footing),
         jobs: request.jobs,
         subject: solve::Subject {
             dockerfile: opened.place.clone(),
@@ -493,4 +492,13 @@ fn assembled(
     solution: &Solution,
 ) -> crate::image::AssembledImage {
     assemble(assembly(plan, image, environment, solution))
+}
+
+/// What may be done to files on a footing.
+fn privileges(footing: Footing) -> Privileges {
+    match (footing.has_one_id(), footing.in_user_namespace()) {
+        (true, _) => Privileges::OneId,
+        (false, true) => Privileges::UserNamespace,
+        (false, false) => Privileges::Full,
+    }
 }

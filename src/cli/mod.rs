@@ -25,6 +25,8 @@ use failure::Failure;
 use preferences::Preferences;
 use settings::Environment;
 
+use crate::sandbox::Footing;
+
 /// Runs the program: parses `args`, does what they say, prints, and answers with the exit code.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -51,7 +53,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
     let preferences = || Preferences::read(cli.global.root, environment);
     match cli.command {
-        Command::Build(args) => commands::build::run(*args, &preferences()?, environment),
+        Command::Build(args) => {
+            commands::build::run(*args, &preferences()?, Footing::take(), environment)
+        }
         Command::Check(args) => commands::check::run(&args, &preferences()?, environment),
         Command::Config(args) => commands::config::run(&args, &preferences()?, environment),
         Command::Context(args) => commands::context::run(&args, environment),
@@ -60,7 +64,9 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
             commands::space::prune(&args, &preferences()?.root.value, environment)
         }
         Command::Fsck(args) => commands::fsck::run(&args, &preferences()?.root.value, environment),
-        Command::Plan(args) => commands::plan::run(&args, &preferences()?, environment),
+        Command::Plan(args) => {
+            commands::plan::run(&args, &preferences()?, Footing::take(), environment)
+        }
         Command::Why(args) => commands::why::run(args, &preferences()?.root.value, environment),
         Command::Completions { shell } => commands::completions::run(shell, environment),
         Command::Images(args) => {
@@ -69,6 +75,8 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Rmi(args) => {
             commands::images::remove(&args, &preferences()?.root.value, environment)
         }
-        Command::Save(args) => commands::save::run(&args, &preferences()?, environment),
+        Command::Save(args) => {
+            commands::save::run(&args, &preferences()?, Footing::take(), environment)
+        }
     }
 }

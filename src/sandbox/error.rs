@@ -108,9 +108,6 @@ pub enum SpecProblem {
     /// A device outside of the folder that is in memory would become part of the layer.
     #[error("the device `{0}` is not below `/dev`")]
     DeviceElsewhere(String),
-    /// Maps of more than the builder's own user and group are not supported.
-    #[error("a user namespace with more than one user and one group is not supported")]
-    IdMaps,
     /// A number does not fit the kernel's form.
     #[error("{0} is out of range")]
     Number(&'static str),
@@ -187,7 +184,6 @@ operations! {
     TieToParent = "tie its life to the builder's",
     CloseDescriptors = "close inherited descriptors",
     Unshare = "make the namespaces",
-    MapIds = "write",
     Fork = "start a process",
     MakePrivate = "make the mounts private",
     SetHostname = "set the host name to",

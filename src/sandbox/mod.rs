@@ -9,6 +9,7 @@ mod cancel;
 mod device;
 mod error;
 pub mod files;
+mod footing;
 mod handshake;
 pub mod init;
 mod outcome;
@@ -20,12 +21,12 @@ mod talk;
 pub use cancel::Cancel;
 pub use device::{Device, DeviceKind};
 pub use error::{ExecFailure, ExecProblem, Operation, SandboxError, SetupFailure, SpecProblem};
+pub use footing::{Footing, Obstacle, Rung};
 pub use outcome::{Exit, Resources, RunOutcome};
 pub use parent::NativeRunner;
 pub use spec::{
-    Attributes, DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, Environment, FileContent, IdMap, IdMaps,
-    LimitedResource, Mount, MountKind, Network, OverlayView, SandboxSpec, Security, Ulimit,
-    UpperDirectories, User,
+    Attributes, DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, Environment, FileContent, LimitedResource,
+    Mount, MountKind, Network, OverlayView, SandboxSpec, Security, Ulimit, UpperDirectories, User,
 };
 
 /// Runs one step to its end.

@@ -16,7 +16,8 @@ use super::init::ARGV0;
 use super::setup;
 use super::talk::{Stop, Talk};
 use super::{
-    Cancel, Exit, Resources, RunOutcome, SandboxError, SandboxSpec, SpecProblem, StepRunner,
+    Cancel, Exit, Footing, Resources, RunOutcome, SandboxError, SandboxSpec, SpecProblem,
+    StepRunner,
 };
 use crate::fsio;
 use crate::sys::mount;
@@ -24,6 +25,7 @@ use crate::sys::mount;
 /// Runs steps with the kernel's own means, without a container runtime.
 #[derive(Clone, Debug)]
 pub struct NativeRunner {
+    footing: Footing,
     executable: PathBuf,
     /// The executable on a mount that nobody can write through. A step can get hold of the file it was started from (a
     /// script may name `/proc/self/exe` as its interpreter); through this mount it gets a file that is read-only.
@@ -34,17 +36,18 @@ pub struct NativeRunner {
 impl NativeRunner {
     /// A runner that starts the running executable again; its `main` has to branch to [`run_init`](super::init::run_init).
     #[must_use]
-    pub fn new() -> Self {
-        Self::with_executable("/proc/self/exe")
+    pub fn new(footing: Footing) -> Self {
+        Self::with_executable("/proc/self/exe", footing)
     }
 
     /// A runner that starts another copy of `builder`; for tests, which are not `builder`.
     #[must_use]
-    pub fn with_executable(executable: impl Into<PathBuf>) -> Self {
+    pub fn with_executable(executable: impl Into<PathBuf>, footing: Footing) -> Self {
         let executable = executable.into();
         // Takes the right to mount. Without it the step has no more rights on the file than the builder's user.
         let sealed = seal(&executable).ok().map(Arc::new);
         Self {
+            footing,
             executable,
             sealed,
             scaffold: None,
@@ -83,7 +86,7 @@ impl NativeRunner {
     /// # Errors
     /// What is wrong with the spec.
     pub fn describe(&self, spec: &SandboxSpec) -> Result<String, SpecProblem> {
-        Ok(setup::compile(spec, self.scaffold.as_deref())?.to_string())
+        Ok(setup::compile(spec, self.footing, self.scaffold.as_deref())?.to_string())
     }
 
     fn start(&self, control: OwnedFd, output: (OwnedFd, OwnedFd)) -> Result<Child, SandboxError> {
@@ -105,12 +108,6 @@ impl NativeRunner {
     }
 }
 
-impl Default for NativeRunner {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 fn seal(executable: &Path) -> rustix::io::Result<OwnedFd> {
     let file = mount::path_descriptor(executable)?;
     let clone = mount::clone_of(file.as_fd(), false)?;
@@ -126,7 +123,8 @@ impl StepRunner for NativeRunner {
         cancel: &Cancel,
     ) -> Result<RunOutcome, SandboxError> {
         let started = Instant::now();
-        let program = setup::compile(spec, self.scaffold.as_deref()).map_err(SandboxError::Spec)?;
+        let program = setup::compile(spec, self.footing, self.scaffold.as_deref())
+            .map_err(SandboxError::Spec)?;
         let program = handshake::encode(&program).map_err(|_too_large| {
             SandboxError::Spec(SpecProblem::Number("the size of the specification"))
         })?;
@@ -204,7 +202,7 @@ fn judge(
 mod tests {
     use rustix::io::Errno;
 
-    use super::super::{ExecFailure, ExecProblem, Operation, SetupFailure};
+    use super::super::{ExecFailure, ExecProblem, Operation, Rung, SetupFailure};
     use super::*;
 
     #[test]
@@ -245,8 +243,11 @@ mod tests {
             work: "/w".into(),
         };
         let spec = SandboxSpec::new(rootfs, vec!["true".to_owned()]);
-        let error =
-            NativeRunner::with_executable("/no/builder").run(&spec, &mut |_| {}, &Cancel::new());
+        let error = NativeRunner::with_executable("/no/builder", Footing::on(Rung::Root)).run(
+            &spec,
+            &mut |_| {},
+            &Cancel::new(),
+        );
         assert!(error.unwrap_err().to_string().contains("`/no/builder`"));
     }
 }

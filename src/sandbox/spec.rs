@@ -51,8 +51,6 @@ pub struct SandboxSpec {
     pub ulimits: Vec<Ulimit>,
     /// How long the step may take.
     pub timeout: Option<Duration>,
-    /// Ids of the user namespace; `None` runs without one, which takes root.
-    pub id_maps: Option<IdMaps>,
 }
 
 impl SandboxSpec {
@@ -75,7 +73,6 @@ impl SandboxSpec {
             shm_size: DEFAULT_SHM_SIZE,
             ulimits: Vec::new(),
             timeout: None,
-            id_maps: None,
         }
     }
 }
@@ -317,42 +314,6 @@ limited_resources! {
     RealtimeTime = "rttime": "Microseconds of real-time processor time between blocking calls.",
     PendingSignals = "sigpending": "Queued signals.",
     Stack = "stack": "Bytes of stack.",
-}
-
-/// The ids of a user namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdMaps {
-    /// User ids.
-    pub uids: Vec<IdMap>,
-    /// Group ids.
-    pub gids: Vec<IdMap>,
-}
-
-impl IdMaps {
-    /// Root inside is the user and the group that run the builder; there is nobody else.
-    #[must_use]
-    pub fn current_user() -> Self {
-        let only = |outside| IdMap {
-            inside: 0,
-            outside,
-            count: 1,
-        };
-        Self {
-            uids: vec![only(rustix::process::geteuid().as_raw())],
-            gids: vec![only(rustix::process::getegid().as_raw())],
-        }
-    }
-}
-
-/// A run of ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdMap {
-    /// First id inside.
-    pub inside: u32,
-    /// First id outside.
-    pub outside: u32,
-    /// How many.
-    pub count: u32,
 }
 
 /// Paths travel as bytes: they need not be UTF-8.

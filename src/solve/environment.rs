@@ -12,7 +12,7 @@ use crate::cdi::Registry;
 use crate::context::{LocalContext, StatIndex};
 use crate::layer::Privileges;
 use crate::oci::{BaseImage, Digest, LayerSource};
-use crate::sandbox::{Cancel, StepRunner, Ulimit};
+use crate::sandbox::{Cancel, Footing, StepRunner, Ulimit};
 use crate::store::{StepRecord, Store};
 
 /// What a solve works with.
@@ -40,7 +40,9 @@ pub struct Environment<'a> {
     pub clock: fn() -> SystemTime,
     /// Time of files that the build makes itself, seconds since 1970.
     pub epoch: Option<i64>,
-    /// How much this process may do to files.
+    /// What the process stands on, when it comes to running a step.
+    pub footing: Footing,
+    /// How much this process may do to files; follows from the footing.
     pub privileges: Privileges,
     /// Steps that may run at the same time.
     pub jobs: usize,

@@ -6,7 +6,7 @@ use crate::context::ContextError;
 use crate::fsio;
 use crate::layer;
 use crate::oci::Digest;
-use crate::sandbox::{Exit, SandboxError};
+use crate::sandbox::{Exit, Obstacle, SandboxError};
 use crate::source::Span;
 use crate::store::StoreError;
 
@@ -41,9 +41,9 @@ pub enum StepError {
         /// Why.
         source: SandboxError,
     },
-    /// A RUN without the rights it takes.
-    #[error("RUN needs root: it mounts file systems and makes namespaces")]
-    NeedsRoot,
+    /// A RUN where none can run.
+    #[error(transparent)]
+    NoFooting(#[from] Obstacle),
     /// `USER` or `--chown` names somebody who is not there.
     #[error(transparent)]
     User(#[from] super::step::UserError),
@@ -189,7 +189,7 @@ impl StepError {
             Self::Sandbox { source, .. } => {
                 source.exit_code().is_none() && !matches!(source, SandboxError::TimedOut { .. })
             }
-            Self::NeedsRoot
+            Self::NoFooting(_)
             | Self::Agent(_)
             | Self::Device(_)
             | Self::Layer(_)

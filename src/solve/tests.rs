@@ -13,7 +13,7 @@ use super::*;
 use crate::layer::{EntryKind, Privileges};
 use crate::oci::{Digest, LayerSource, Platform};
 use crate::plan::{CopySource, CopyStep, Plan, StateRef, Step, StepId, StepKind, TreeSource};
-use crate::sandbox::{Cancel, RunOutcome, SandboxError, SandboxSpec, StepRunner};
+use crate::sandbox::{Cancel, Footing, RunOutcome, Rung, SandboxError, SandboxSpec, StepRunner};
 use crate::source::Span;
 use crate::store::{StepRecord, Store};
 
@@ -170,6 +170,7 @@ fn environment<'a>(store: &'a Store, jobs: usize) -> Environment<'a> {
         devices: crate::cdi::Registry::default(),
         clock: || SystemTime::UNIX_EPOCH,
         epoch: Some(0),
+        footing: Footing::on(Rung::OneId),
         privileges: Privileges::OneId,
         jobs,
         subject: Subject::default(),

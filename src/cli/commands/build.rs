@@ -6,13 +6,14 @@ use super::super::preferences::Preferences;
 use super::super::settings::{self, Environment};
 use super::workshop::Workshop;
 use crate::build::{self, Sources};
-use crate::sandbox::NativeRunner;
+use crate::sandbox::Footing;
 use crate::ui::{self, Console, Mode, Screen, StepLog};
 
 /// Builds an image.
 pub(in crate::cli) fn run(
     args: BuildArgs,
     preferences: &Preferences,
+    footing: Footing,
     environment: &Environment,
 ) -> Result<(), Failure> {
     let request = settings::build(&args, preferences, environment)?;
@@ -20,8 +21,9 @@ pub(in crate::cli) fn run(
         let mode = mode(&args, environment)?;
         return super::call::run(call, &request, mode, environment);
     }
-    let mut workshop = Workshop::open(&request, environment)?;
-    workshop.runner = NativeRunner::new()
+    let mut workshop = Workshop::open(&request, footing, environment)?;
+    workshop.runner = workshop
+        .runner
         .with_scaffold(workshop.store.scaffold())
         .map_err(Failure::environment)?;
     let (tools, network) = (workshop.tools(), &workshop.network);

@@ -7,6 +7,7 @@ use super::super::settings::{self, Environment};
 use super::workshop::Workshop;
 use crate::build::{self, Sources};
 use crate::fsio::{self, Durability};
+use crate::sandbox::Footing;
 use crate::solve::{BuildEvent, EventSink};
 use crate::ui::{self, Console, GraphFormat};
 
@@ -14,11 +15,12 @@ use crate::ui::{self, Console, GraphFormat};
 pub(in crate::cli) fn run(
     args: &PlanArgs,
     preferences: &Preferences,
+    footing: Footing,
     environment: &Environment,
 ) -> Result<(), Failure> {
     let format = args.format.parse::<GraphFormat>().map_err(Failure::usage)?;
     let request = settings::build(&args.as_build(), preferences, environment)?;
-    let workshop = Workshop::open(&request, environment)?;
+    let workshop = Workshop::open(&request, footing, environment)?;
     let colours = environment.colours;
     let mut sources = Sources::default();
     let mut warnings = Warnings::default();

@@ -7,13 +7,14 @@ use super::super::settings::{self, Environment};
 use super::workshop::Workshop;
 use super::{Network, open_store};
 use crate::build::{self, Resolver, Sources};
-use crate::sandbox::NativeRunner;
+use crate::sandbox::{Footing, NativeRunner};
 use crate::ui::{self, Mode, Screen};
 
 /// Writes an image of the local store somewhere else.
 pub(in crate::cli) fn run(
     args: &SaveArgs,
     preferences: &Preferences,
+    footing: Footing,
     environment: &Environment,
 ) -> Result<(), Failure> {
     let name = settings::name(&args.name)?;
@@ -44,7 +45,8 @@ pub(in crate::cli) fn run(
         network,
         client,
         resolver,
-        runner: NativeRunner::new(),
+        footing,
+        runner: NativeRunner::new(footing),
     };
     let mode = Mode::Auto.resolve(environment.terminal);
     let mut sink = ui::renderer(mode, Screen::stderr(environment.colours));

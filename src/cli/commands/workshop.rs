@@ -7,7 +7,7 @@ use super::super::settings::Environment;
 use super::{Network, open_store, resolver};
 use crate::build::{Request, Resolver, Tools};
 use crate::registry::Client;
-use crate::sandbox::NativeRunner;
+use crate::sandbox::{Footing, NativeRunner};
 use crate::store::Store;
 use crate::ui;
 
@@ -17,12 +17,17 @@ pub(super) struct Workshop {
     pub(super) network: Network,
     pub(super) client: Client,
     pub(super) resolver: Resolver,
+    pub(super) footing: Footing,
     pub(super) runner: NativeRunner,
 }
 
 impl Workshop {
     /// For a build as asked for. From here on an interrupt is a wish to stop.
-    pub(super) fn open(request: &Request, environment: &Environment) -> Result<Self, Failure> {
+    pub(super) fn open(
+        request: &Request,
+        footing: Footing,
+        environment: &Environment,
+    ) -> Result<Self, Failure> {
         let store = open_store(&request.root, request.cache_max)?;
         let network = Network::start()?.interruptible();
         let client = network.client(request.registry.clone())?;
@@ -38,7 +43,8 @@ impl Workshop {
             network,
             client,
             resolver,
-            runner: NativeRunner::new(),
+            footing,
+            runner: NativeRunner::new(footing),
         })
     }
 
@@ -48,6 +54,7 @@ impl Workshop {
             store: Arc::clone(&self.store),
             resolver: &self.resolver,
             client: self.client.clone(),
+            footing: self.footing,
             runner: &self.runner,
             cancel: self.network.cancel(),
             stdin: ui::stdin,

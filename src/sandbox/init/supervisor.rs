@@ -11,8 +11,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 use super::super::handshake::{self, Report};
-use super::super::setup::{Program, SingleIds};
-use super::super::{Exit, IdMap, Operation, SetupFailure};
+use super::super::setup::Program;
+use super::super::{Exit, Operation, SetupFailure};
 use super::pid1::{self, Inherited};
 use super::stubs::Stubs;
 use super::{failed, stubs};
@@ -59,10 +59,6 @@ fn supervise(evidence: &SingleThreaded, control: &OwnedFd) -> Result<(), SetupFa
     rustix::process::setsid().map_err(failed(Detach, ""))?;
     let program: Program = handshake::receive(control.as_fd()).map_err(failed(ReceiveSetup, ""))?;
 
-    if let Some(ids) = &program.namespaces.user {
-        process::unshare_namespaces(UnshareFlags::NEWUSER).map_err(failed(Unshare, ""))?;
-        map_ids(ids)?;
-    }
     process::unshare_namespaces(UnshareFlags::NEWPID).map_err(failed(Unshare, ""))?;
     let (stubs_in, stubs_out) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed(Start, ""))?;
@@ -117,25 +113,6 @@ fn wait_for(child: Pid, control: BorrowedFd<'_>) -> Result<Exit, Errno> {
     let status = retry_on_intr(|| rustix::process::waitpid(Some(child), WaitOptions::empty()))?;
     let status = status.map(|(_pid, status)| status);
     Ok(status.map_or(Exit::Code(-1), pid1::exit_of))
-}
-
-/// A process may map its own ids by itself, if it gives up setting groups.
-fn map_ids(ids: &SingleIds) -> Result<(), SetupFailure> {
-    let line = |map: &IdMap| format!("{} {} {}", map.inside, map.outside, map.count);
-    let files = [
-        ("/proc/self/setgroups", "deny".to_owned()),
-        ("/proc/self/uid_map", line(&ids.uid)),
-        ("/proc/self/gid_map", line(&ids.gid)),
-    ];
-    for (path, content) in files {
-        let write = || {
-            let file =
-                rustix::fs::openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-            rustix::io::write(&file, content.as_bytes())
-        };
-        write().map_err(failed(Operation::MapIds, path))?;
-    }
-    Ok(())
 }
 
 /// Sends a report to the builder.

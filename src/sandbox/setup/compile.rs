@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::super::{
-    Attributes, Device, FileContent, IdMaps, Mount, MountKind, Network, SandboxSpec, Security,
+    Attributes, Device, FileContent, Footing, Mount, MountKind, Network, SandboxSpec, Security,
     SpecProblem,
 };
 use super::kernel_paths::{self, Choices, MASKED, READ_ONLY};
-use super::{Capabilities, Command, MountSource, Namespaces, Overlay, Program, SetupOp, SingleIds};
+use super::{Capabilities, Command, MountSource, Namespaces, Overlay, Program, SetupOp};
 
-/// Computes what the child does for a spec; `scaffold` is a layer that goes below all others.
+/// Computes what the child does for a spec on a footing; `scaffold` is a layer that goes below all others.
 ///
 /// # Errors
 /// What is wrong with the spec itself.
 pub(in crate::sandbox) fn compile(
     spec: &SandboxSpec,
+    footing: Footing,
     scaffold: Option<&Path>,
 ) -> Result<Program, SpecProblem> {
     check_strings(spec)?;
-    let user = spec.id_maps.as_ref().map(single_ids).transpose()?;
-    let user_namespace = user.is_some();
+    let user_namespace = footing.in_user_namespace();
     let insecure = spec.security == Security::Insecure;
     let network = spec.network == Network::None;
 
@@ -38,10 +38,14 @@ pub(in crate::sandbox) fn compile(
     )));
     let choices = Choices {
         insecure,
-        user_namespace,
+        one_id: footing.has_one_id(),
         shm_size: spec.shm_size,
     };
-    setup.extend(mounts_in_order(spec, choices)?.into_iter().flatten());
+    setup.extend(
+        mounts_in_order(spec, choices, user_namespace)?
+            .into_iter()
+            .flatten(),
+    );
     if !insecure {
         let path = |path: &&str| (*path).to_owned();
         setup.extend(
@@ -58,7 +62,7 @@ pub(in crate::sandbox) fn compile(
     setup.push(SetupOp::Pivot);
 
     Ok(Program {
-        namespaces: Namespaces { network, user },
+        namespaces: Namespaces { network },
         upper: spec.rootfs.upper.clone(),
         setup,
         command: Command {
@@ -66,7 +70,7 @@ pub(in crate::sandbox) fn compile(
             env: spec.env.clone(),
             cwd: spec.cwd.clone(),
             user: spec.user.clone(),
-            set_groups: !user_namespace,
+            set_groups: !footing.has_one_id(),
             capabilities: if insecure {
                 Capabilities::All
             } else {
@@ -80,7 +84,11 @@ pub(in crate::sandbox) fn compile(
 /// All mounts, each after those that contain it; of two on the same target the one that was declared later.
 ///
 /// The keys are the components of the targets: their order puts a directory before what is in it.
-fn mounts_in_order(spec: &SandboxSpec, choices: Choices) -> Result<Vec<Vec<SetupOp>>, SpecProblem> {
+fn mounts_in_order(
+    spec: &SandboxSpec,
+    choices: Choices,
+    user_namespace: bool,
+) -> Result<Vec<Vec<SetupOp>>, SpecProblem> {
     let mut groups = BTreeMap::new();
     let devices = devices_by_path(spec)?;
     for (target, ops) in kernel_paths::mounts(choices, devices) {
@@ -113,7 +121,7 @@ fn mounts_in_order(spec: &SandboxSpec, choices: Choices) -> Result<Vec<Vec<Setup
             return Err(SpecProblem::MountOnRoot);
         }
         let target = format!("/{}", key.join("/"));
-        groups.insert(key, vec![declared(mount, target, choices.user_namespace)]);
+        groups.insert(key, vec![declared(mount, target, user_namespace)]);
     }
     Ok(groups.into_values().collect())
 }
@@ -234,14 +242,6 @@ fn components(path: &str) -> Result<Vec<String>, SpecProblem> {
         }
     }
     Ok(names)
-}
-
-/// What a namespace of one user and one group maps; the caller's own ids can be mapped without help.
-fn single_ids(maps: &IdMaps) -> Result<SingleIds, SpecProblem> {
-    match (maps.uids.as_slice(), maps.gids.as_slice()) {
-        (&[uid], &[gid]) if uid.count == 1 && gid.count == 1 => Ok(SingleIds { uid, gid }),
-        _ => Err(SpecProblem::IdMaps),
-    }
 }
 
 fn check_strings(spec: &SandboxSpec) -> Result<(), SpecProblem> {

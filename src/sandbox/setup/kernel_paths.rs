@@ -75,7 +75,7 @@ const TERMINAL_GROUP: u32 = 5;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Choices {
     pub(super) insecure: bool,
-    pub(super) user_namespace: bool,
+    pub(super) one_id: bool,
     pub(super) shm_size: u64,
 }
 
@@ -89,7 +89,7 @@ pub(super) fn mounts(
     let shm_size = choices.shm_size.to_string();
     let group = TERMINAL_GROUP.to_string();
     let mut terminals = vec![("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620")];
-    if !choices.user_namespace {
+    if !choices.one_id {
         // A namespace of one group does not have this one.
         terminals.push(("gid", &group));
     }

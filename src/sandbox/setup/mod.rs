@@ -15,8 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::spec::path_bytes;
 use super::{
-    Attributes, Device, Environment, FileContent, IdMap, OverlayView, Ulimit, UpperDirectories,
-    User,
+    Attributes, Device, Environment, FileContent, OverlayView, Ulimit, UpperDirectories, User,
 };
 
 pub(super) use compile::compile;
@@ -41,15 +40,6 @@ pub(super) struct Program {
 pub(super) struct Namespaces {
     /// A network of its own.
     pub(super) network: bool,
-    /// Users of its own: one user and one group.
-    pub(super) user: Option<SingleIds>,
-}
-
-/// The one user and the one group of a user namespace.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct SingleIds {
-    pub(super) uid: IdMap,
-    pub(super) gid: IdMap,
 }
 
 /// The command and the credentials that it gets.

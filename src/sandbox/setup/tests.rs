@@ -1,12 +1,12 @@
 //! Which specs give which operations.
 
-use super::super::{IdMap, OverlayView, Ulimit};
-use super::super::{IdMaps, Mount, MountKind, SandboxSpec, Security, SpecProblem};
+use super::super::{Footing, OverlayView, Rung, Ulimit};
+use super::super::{Mount, MountKind, SandboxSpec, Security, SpecProblem};
 use super::kernel_paths::{MASKED, READ_ONLY};
 use super::*;
 
 fn compile(spec: &SandboxSpec) -> Result<Program, SpecProblem> {
-    super::compile::compile(spec, None)
+    super::compile::compile(spec, Footing::on(Rung::Root), None)
 }
 
 fn spec() -> SandboxSpec {
@@ -106,7 +106,12 @@ fn a_mount_comes_after_what_contains_it_and_the_last_on_a_target_wins() {
 
 #[test]
 fn the_scaffold_is_the_bottom_layer() {
-    let program = super::compile::compile(&spec(), Some(Path::new("/scaffold"))).unwrap();
+    let program = super::compile::compile(
+        &spec(),
+        Footing::on(Rung::Root),
+        Some(Path::new("/scaffold")),
+    )
+    .unwrap();
     let lower = program.setup.iter().find_map(|op| match op {
         SetupOp::Root(overlay) => Some(overlay.lower.clone()),
         _ => None,
@@ -185,13 +190,8 @@ fn a_program_survives_the_way_to_the_child() {
 
 #[test]
 fn impossible_specs_are_refused() {
-    let one = IdMap {
-        inside: 0,
-        outside: 1000,
-        count: 1,
-    };
     type Spoil = fn(&mut SandboxSpec);
-    let cases: [(Spoil, SpecProblem); 8] = [
+    let cases: [(Spoil, SpecProblem); 7] = [
         (|spec| spec.argv.clear(), SpecProblem::EmptyCommand),
         (
             |spec| spec.cwd = "work".to_owned(),
@@ -217,30 +217,28 @@ fn impossible_specs_are_refused() {
             |spec| spec.env = vec![("A".to_owned(), "\0secret".to_owned())].into(),
             SpecProblem::NulByte("A".to_owned()),
         ),
-        (
-            |spec| {
-                let many = IdMap {
-                    inside: 1,
-                    outside: 100_000,
-                    count: 65_536,
-                };
-                spec.id_maps = Some(IdMaps {
-                    uids: vec![many],
-                    gids: vec![many],
-                });
-            },
-            SpecProblem::IdMaps,
-        ),
     ];
     for (spoil, problem) in cases {
         let mut spec = spec();
         spoil(&mut spec);
         assert_eq!(compile(&spec).unwrap_err(), problem);
     }
-    let mut spec = spec();
-    spec.id_maps = Some(IdMaps {
-        uids: vec![one],
-        gids: vec![one],
-    });
-    assert!(!compile(&spec).unwrap().command.set_groups);
+}
+
+#[test]
+fn the_footing_decides_about_overlays_groups_and_terminals() {
+    for (rung, in_namespace, groups) in [
+        (Rung::Root, false, true),
+        (Rung::SubordinateIds, true, true),
+        (Rung::OneId, true, false),
+    ] {
+        let program = super::compile::compile(&spec(), Footing::on(rung), None).unwrap();
+        assert_eq!(program.command.set_groups, groups, "{rung:?}");
+        let overlays = program.setup.iter().any(
+            |op| matches!(op, SetupOp::Root(overlay) if overlay.user_namespace == in_namespace),
+        );
+        assert!(overlays, "{rung:?}");
+        let text = program.to_string();
+        assert_eq!(text.contains(r#"("gid", "5")"#), groups, "{rung:?}");
+    }
 }

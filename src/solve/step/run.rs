@@ -11,7 +11,7 @@ use super::mounts::{self, Mounts};
 use super::user::Accounts;
 use super::{Inputs, Made, Worker, room};
 use crate::fsio::{self, Stoppable};
-use crate::layer::{Privileges, scan_upper};
+use crate::layer::scan_upper;
 use crate::plan::{NetworkMode, RunMount, RunStep};
 use crate::sandbox::{
     DEFAULT_SHM_SIZE, Environment, Network, OverlayView, SandboxSpec, Security, files,
@@ -40,9 +40,7 @@ pub(super) fn execute(
     inputs: &Inputs,
     report: &Reporter,
 ) -> Result<Made, StepError> {
-    if worker.environment.privileges != Privileges::Full {
-        return Err(StepError::NeedsRoot);
-    }
+    worker.environment.footing.rung()?;
     let store = worker.environment.store;
     let lower = worker.layers.directories(&inputs.below)?;
     let scratch = store.scratch()?;

@@ -17,9 +17,9 @@ use std::thread;
 use std::time::Duration;
 
 use builder::sandbox::{
-    Attributes, Cancel, Device, DeviceKind, Exit, FileContent, IdMaps, LimitedResource, Mount,
-    MountKind, NativeRunner, Network, OverlayView, RunOutcome, SandboxError, SandboxSpec, Security,
-    StepRunner as _, Ulimit, UpperDirectories, User,
+    Attributes, Cancel, Device, DeviceKind, Exit, FileContent, Footing, LimitedResource, Mount,
+    MountKind, NativeRunner, Network, OverlayView, RunOutcome, Rung, SandboxError, SandboxSpec,
+    Security, StepRunner as _, Ulimit, UpperDirectories, User,
 };
 
 use crate::support::require_capability;
@@ -126,7 +126,7 @@ impl Step {
 }
 
 fn runner() -> NativeRunner {
-    NativeRunner::with_executable(env!("CARGO_BIN_EXE_builder"))
+    NativeRunner::with_executable(env!("CARGO_BIN_EXE_builder"), Footing::on(Rung::Root))
 }
 
 fn secret(content: &[u8], mode: u32) -> MountKind {

@@ -272,16 +272,3 @@ fn the_builders_executable_cannot_be_written_through_the_sandbox() {
     let (_, output) = step.run();
     assert_eq!(output, "chmod: /proc/1/exe: Read-only file system\n");
 }
-
-#[test]
-fn a_user_namespace_of_one_user_runs_a_step() {
-    require_capability!(Root, Program("busybox"));
-    let command = "id -u; cat /proc/self/uid_map | busybox awk '{print $1, $3}'; echo x > /dev/null; test -c /dev/zero; \
-        ls /sys/class/net > /dev/null; hostname; cat /run/secrets/token; echo made > /made; busybox rm /etc/gone";
-    let step = Step::new(command).with_mount("/run/secrets/token", secret(b"s3cret\n", 0o400));
-    fs::write(step.path("base/etc/gone"), "").unwrap();
-    let mut step = step;
-    step.spec.id_maps = Some(IdMaps::current_user());
-    assert_eq!(step.output(), "0\n0 1\nbuildkitsandbox\ns3cret\n");
-    assert_eq!(step.changed(), ["/etc", "/etc/gone", "/made"]);
-}
