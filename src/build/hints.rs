@@ -144,7 +144,9 @@ impl ResolveError {
 
 fn step_hints(error: &StepError, disk: &dyn Fn(&fsio::Error) -> Vec<String>) -> Vec<String> {
     match error {
-        StepError::Sandbox { source, .. } => source.hint().into_iter().map(str::to_owned).collect(),
+        StepError::Sandbox { source, .. } | StepError::Limits(source) => {
+            source.hint().into_iter().map(str::to_owned).collect()
+        }
         StepError::NeedsRoot => {
             vec!["run the builder as root; a Dockerfile without RUN needs no privileges".to_owned()]
         }

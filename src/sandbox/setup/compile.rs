@@ -58,6 +58,7 @@ pub(in crate::sandbox) fn compile(
     setup.push(SetupOp::Pivot);
 
     Ok(Program {
+        cgroups: None,
         namespaces: Namespaces { network, user },
         upper: spec.rootfs.upper.clone(),
         setup,
