@@ -144,7 +144,9 @@ impl ResolveError {
 
 fn step_hints(error: &StepError, disk: &dyn Fn(&fsio::Error) -> Vec<String>) -> Vec<String> {
     match error {
-        StepError::Sandbox { source, .. } => source.hint().into_iter().map(str::to_owned).collect(),
+        StepError::Sandbox { source, .. } | StepError::Limits(source) => {
+            source.hint().into_iter().map(str::to_owned).collect()
+        }
         StepError::NoFooting(obstacle) => vec![obstacle.remedy().to_owned()],
         StepError::SecretMissing { id } => {
             vec![format!("give it with `--secret id={id},src=FILE`")]

@@ -101,6 +101,7 @@ pub(super) fn read(manifest: &Manifest, config: &Config) -> Option<Records> {
                 .to_owned(),
             millis: 0,
             place: record.place,
+            resources: None,
             ingredients: record.ingredients,
         };
         if let Some(quick) = record.quick {

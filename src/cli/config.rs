@@ -9,16 +9,19 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::values;
+use super::{limits, values};
 use crate::source::{Diagnostic, SourceFile};
 
 /// The names of all settings, as `builder config` lists them.
-pub(super) const SETTINGS: [&str; 6] = [
+pub(super) const SETTINGS: [&str; 9] = [
     "root",
     "cache-max",
     "jobs",
     "tag-age",
     "offline",
+    "memory",
+    "pids-limit",
+    "timeout",
     "registry",
 ];
 
@@ -37,6 +40,10 @@ pub(super) struct Config {
     pub(super) jobs: Option<NonZeroUsize>,
     pub(super) tag_age: Option<Duration>,
     pub(super) offline: Option<bool>,
+    /// Of each RUN step; `Some(None)`: no limit.
+    pub(super) memory: Option<Option<u64>>,
+    pub(super) pids_limit: Option<Option<u64>>,
+    pub(super) timeout: Option<Option<Duration>>,
     /// By name as in references.
     pub(super) registries: BTreeMap<String, RegistryConfig>,
 }
@@ -87,6 +94,9 @@ impl Reading<'_> {
                 "jobs" => config.jobs = self.jobs(value),
                 "tag-age" => config.tag_age = self.text(value, values::duration),
                 "offline" => config.offline = self.switch(value),
+                "memory" => config.memory = self.text(value, limits::memory),
+                "pids-limit" => config.pids_limit = self.text(value, limits::count),
+                "timeout" => config.timeout = self.text(value, limits::timeout),
                 "registry" => self.registries(value, config),
                 _ => self.unknown(key, &SETTINGS),
             }
@@ -267,6 +277,9 @@ mod tests {
             jobs = 4
             tag-age = "1h30m"
             offline = true
+            memory = "2g"
+            pids-limit = "500"
+            timeout = "none"
             [registry."docker.io"]
             mirrors = ["https://mirror.example.com/hub", "other:5000"]
             [registry."other:5000"]
@@ -287,6 +300,9 @@ mod tests {
             jobs: NonZeroUsize::new(4),
             tag_age: Some(Duration::from_secs(5400)),
             offline: Some(true),
+            memory: Some(Some(2 << 30)),
+            pids_limit: Some(Some(500)),
+            timeout: Some(None),
             registries: registries.into(),
         };
         assert_eq!(config, Ok(expected));

@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod contexts;
 mod failure;
+mod limits;
 mod permissions;
 mod preferences;
 mod run_settings;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::config::{self, Config, RegistryConfig};
 use super::failure::Failure;
 use super::settings::Environment;
-use super::values;
+use super::{limits, values};
 use crate::fsio;
 use crate::source::{SourceMap, boolean};
 
@@ -77,6 +77,9 @@ pub(super) struct Preferences {
     pub(super) jobs: Setting<NonZeroUsize>,
     pub(super) tag_age: Setting<Duration>,
     pub(super) offline: Setting<bool>,
+    pub(super) memory: Setting<Option<u64>>,
+    pub(super) pids_limit: Setting<Option<u64>>,
+    pub(super) timeout: Setting<Option<Duration>>,
     pub(super) registries: BTreeMap<String, RegistryPreferences>,
     /// The files that were looked for, the first one goes first, and whether they are there.
     pub(super) files: Vec<(PathBuf, bool)>,
@@ -127,6 +130,17 @@ impl Preferences {
             offline: layers
                 .value("BUILDER_OFFLINE", switch, |config| config.offline)?
                 .unwrap_or_else(|| built_in(false)),
+            memory: layers
+                .value("BUILDER_MEMORY", limits::memory, |config| config.memory)?
+                .unwrap_or_else(|| built_in(None)),
+            pids_limit: layers
+                .value("BUILDER_PIDS_LIMIT", limits::count, |config| {
+                    config.pids_limit
+                })?
+                .unwrap_or_else(|| built_in(None)),
+            timeout: layers
+                .value("BUILDER_TIMEOUT", limits::timeout, |config| config.timeout)?
+                .unwrap_or_else(|| built_in(None)),
             registries: layers.registries()?,
             files: configs
                 .iter()

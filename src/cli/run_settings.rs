@@ -7,7 +7,7 @@ use super::args::BuildArgs;
 use super::failure::Failure;
 use super::preferences::Preferences;
 use super::settings::Environment;
-use super::values;
+use super::{limits, values};
 use crate::agent::{AgentSource, Agents};
 use crate::solve::{RunSettings, SecretSource};
 
@@ -48,6 +48,8 @@ pub(super) fn run(
             .map(|text| values::ulimit(text))
             .collect::<Result<_, _>>()
             .map_err(usage)?,
+        limits: limits::limits(&args.limits, preferences).map_err(usage)?,
+        timeout: limits::step_timeout(&args.limits, preferences).map_err(usage)?,
         shm_size: args
             .shm_size
             .as_deref()

@@ -197,6 +197,18 @@ operations! {
     copy(from, to) -> u64 = "copy to", std::fs::copy;
 }
 
+/// Writes to a file that is there already, all in one call: a file of the kernel, which takes what it is told and keeps nothing.
+///
+/// # Errors
+/// What the operating system answered, with the path.
+pub fn write_to(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+    let write = || {
+        let mut file = File::options().write(true).open(&path)?;
+        io::Write::write_all(&mut file, bytes)
+    };
+    write().context("write to", path.as_ref())
+}
+
 /// Removes a tree; one that is not there is fine.
 ///
 /// # Errors

@@ -9,12 +9,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::CgroupError;
+
 /// Why a step did not run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The specification cannot be carried out by any machine.
     #[error("the specification of the sandbox is wrong: {0}")]
     Spec(SpecProblem),
+    /// The step cannot be limited as it should be.
+    #[error(transparent)]
+    Limits(#[from] CgroupError),
     /// The builder could not make the channels to the sandbox.
     #[error("cannot make the {what} of the sandbox: {}", plain(source))]
     Channel {
@@ -55,7 +60,7 @@ pub enum SandboxError {
     #[error("cancelled")]
     Cancelled,
     /// The step took too long; everything in it is gone.
-    #[error("stopped after {} s, its time limit", after.as_secs_f64())]
+    #[error("stopped after {} s, its time limit (--timeout)", after.as_secs_f64())]
     TimedOut {
         /// The limit.
         after: Duration,
@@ -79,6 +84,7 @@ impl SandboxError {
         match self {
             Self::Setup(failure) => failure.hint(),
             Self::Exec(failure) => failure.hint(),
+            Self::Limits(error) => error.hint(),
             Self::Died { .. } => {
                 Some("the machine may be out of memory: see `dmesg`, lower `--jobs`")
             }
@@ -182,6 +188,7 @@ operations! {
     ReceiveSetup = "receive the set-up",
     Detach = "detach from the builder's session",
     TieToParent = "tie its life to the builder's",
+    EnterCgroup = "enter the cgroup",
     CloseDescriptors = "close inherited descriptors",
     Unshare = "make the namespaces",
     Fork = "start a process",

@@ -6,12 +6,14 @@
 //! Nothing here knows a Dockerfile, a layer's content or a cache key.
 
 mod cancel;
+mod cgroup;
 mod device;
 mod error;
 pub mod files;
 mod footing;
 mod handshake;
 pub mod init;
+mod limits;
 mod outcome;
 mod parent;
 mod setup;
@@ -19,10 +21,12 @@ mod spec;
 mod talk;
 
 pub use cancel::Cancel;
+pub use cgroup::CgroupError;
 pub use device::{Device, DeviceKind};
 pub use error::{ExecFailure, ExecProblem, Operation, SandboxError, SetupFailure, SpecProblem};
 pub use footing::{Footing, Obstacle, Rung};
-pub use outcome::{Exit, Resources, RunOutcome};
+pub use limits::{CpuLimits, DeviceLimit, IoLimits, Limits, SwapLimit};
+pub use outcome::{Exit, MetLimits, OutOfMemory, Resources, RunOutcome};
 pub use parent::NativeRunner;
 pub use spec::{
     Attributes, DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, Environment, FileContent, LimitedResource,
@@ -45,4 +49,10 @@ pub trait StepRunner: std::fmt::Debug + Send + Sync {
         output: &mut dyn FnMut(&[u8]),
         cancel: &Cancel,
     ) -> Result<RunOutcome, SandboxError>;
+
+    /// Tries whether steps can be limited so, before the first of them runs.
+    ///
+    /// # Errors
+    /// What this machine cannot hold them to.
+    fn try_limits(&self, limits: &Limits) -> Result<(), SandboxError>;
 }

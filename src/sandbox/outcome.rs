@@ -1,5 +1,6 @@
-//! How a step ended, and what it used.
+//! How a step ended, what it used, and which limits it met.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,8 @@ pub struct RunOutcome {
     pub exit: Exit,
     /// What the command and its descendants used.
     pub resources: Resources,
+    /// Which limits they met.
+    pub met: MetLimits,
     /// From the start of the sandbox until everything in it was gone.
     pub wall_time: Duration,
 }
@@ -50,4 +53,103 @@ pub struct Resources {
     pub system_time: Duration,
     /// Resident memory of the largest process at its peak. Not below what the sandbox's own start takes (a few MiB).
     pub max_rss_bytes: u64,
+    /// Memory of all together at its peak, caches included; known of a step with a cgroup that counts memory.
+    pub peak_memory_bytes: Option<u64>,
+    /// Bytes that were read from block devices.
+    pub read_bytes: u64,
+    /// Bytes that were written to block devices, or are to be.
+    pub written_bytes: u64,
+}
+
+/// The limits that a step met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MetLimits {
+    /// The kernel killed a process of the step for want of memory.
+    pub out_of_memory: Option<OutOfMemory>,
+    /// No more processes could be started than these.
+    pub refused_processes: Option<u64>,
+    /// Periods in which the quota of processor time was used up.
+    pub throttled_periods: u64,
+}
+
+/// That the kernel killed a process for want of memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutOfMemory {
+    /// The most memory that the step had, where that is known.
+    pub peak: Option<u64>,
+    /// The limit of the step; none if it was the machine that had no more.
+    pub limit: Option<u64>,
+}
+
+impl MetLimits {
+    /// Whether there is something that explains a failure.
+    #[must_use]
+    pub fn explain(&self) -> bool {
+        self.out_of_memory.is_some() || self.refused_processes.is_some()
+    }
+}
+
+impl fmt::Display for MetLimits {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let processes = self
+            .refused_processes
+            .map(|limit| format!("no process could be started: limit {limit} (--pids-limit)"));
+        let memory = self.out_of_memory.map(|memory| memory.to_string());
+        let all: Vec<String> = memory.into_iter().chain(processes).collect();
+        formatter.write_str(&all.join("; "))
+    }
+}
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peak = self.peak.map(|peak| format!("peak {}", mebibytes(peak)));
+        let (who, limit) = match self.limit {
+            Some(limit) => (
+                "out of memory",
+                Some(format!("limit {} (--memory)", mebibytes(limit))),
+            ),
+            None => ("the machine is out of memory", None),
+        };
+        write!(formatter, "killed: {who}")?;
+        let figures: Vec<String> = peak.into_iter().chain(limit).collect();
+        match figures.is_empty() {
+            true => Ok(()),
+            false => write!(formatter, ": {}", figures.join(", ")),
+        }
+    }
+}
+
+/// As limits are given.
+fn mebibytes(bytes: u64) -> String {
+    let tenths = bytes.saturating_mul(10) / (1 << 20);
+    match tenths % 10 {
+        0 => format!("{} MiB", tenths / 10),
+        tenth => format!("{}.{tenth} MiB", tenths / 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_who_ran_out_of_memory_is_named() {
+        let at_limit = OutOfMemory {
+            peak: Some(255 << 20 | 512 << 10),
+            limit: Some(256 << 20),
+        };
+        let met = MetLimits {
+            out_of_memory: Some(at_limit),
+            refused_processes: Some(64),
+            throttled_periods: 0,
+        };
+        assert_eq!(
+            met.to_string(),
+            "killed: out of memory: peak 255.5 MiB, limit 256 MiB (--memory); \
+             no process could be started: limit 64 (--pids-limit)"
+        );
+        let machine = OutOfMemory::default();
+        assert_eq!(machine.to_string(), "killed: the machine is out of memory");
+        assert!(met.explain() && !MetLimits::default().explain());
+    }
 }

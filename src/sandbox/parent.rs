@@ -4,20 +4,22 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use super::cgroup::{self, Cgroups, StepCgroup};
 use super::handshake::{self, Report};
 use super::init::ARGV0;
 use super::setup;
+use super::setup::StepCgroups;
 use super::talk::{Stop, Talk};
 use super::{
-    Cancel, Exit, Footing, Resources, RunOutcome, SandboxError, SandboxSpec, SpecProblem,
-    StepRunner,
+    Cancel, Exit, Footing, Limits, MetLimits, OutOfMemory, Resources, RunOutcome, SandboxError,
+    SandboxSpec, SpecProblem, StepRunner,
 };
 use crate::fsio;
 use crate::sys::mount;
@@ -31,6 +33,9 @@ pub struct NativeRunner {
     /// script may name `/proc/self/exe` as its interpreter); through this mount it gets a file that is read-only.
     sealed: Option<Arc<OwnedFd>>,
     scaffold: Option<PathBuf>,
+    cgroups: Arc<Cgroups>,
+    /// How many processes the kernel had killed for want of memory before the first step.
+    killed_before: Arc<OnceLock<Option<u64>>>,
 }
 
 impl NativeRunner {
@@ -51,6 +56,8 @@ impl NativeRunner {
             executable,
             sealed,
             scaffold: None,
+            cgroups: Arc::default(),
+            killed_before: Arc::default(),
         }
     }
 
@@ -108,6 +115,32 @@ impl NativeRunner {
     }
 }
 
+impl NativeRunner {
+    /// The cgroup that a step needs; entering one is not for nothing.
+    fn cgroup(&self, limits: &Limits) -> Result<Option<StepCgroup>, SandboxError> {
+        match limits.is_empty() {
+            true => Ok(None),
+            false => Ok(Some(self.cgroups.make(limits)?)),
+        }
+    }
+
+    /// A step that was killed, and not for its own limit, may have been in the way of the machine.
+    fn with_machine(&self, met: MetLimits, exit: Exit) -> MetLimits {
+        const KILLED: i32 = 137;
+        let machine_killed = || {
+            let now = cgroup::kills_of_machine()?;
+            Some(now > (*self.killed_before.get()?)?)
+        };
+        match met.out_of_memory {
+            None if exit.status() == KILLED && machine_killed() == Some(true) => MetLimits {
+                out_of_memory: Some(OutOfMemory::default()),
+                ..met
+            },
+            _ => met,
+        }
+    }
+}
+
 fn seal(executable: &Path) -> rustix::io::Result<OwnedFd> {
     let file = mount::path_descriptor(executable)?;
     let clone = mount::clone_of(file.as_fd(), false)?;
@@ -123,14 +156,17 @@ impl StepRunner for NativeRunner {
         cancel: &Cancel,
     ) -> Result<RunOutcome, SandboxError> {
         let started = Instant::now();
-        let program = setup::compile(spec, self.footing, self.scaffold.as_deref())
+        let mut program = setup::compile(spec, self.footing, self.scaffold.as_deref())
             .map_err(SandboxError::Spec)?;
-        let program = handshake::encode(&program).map_err(|_too_large| {
-            SandboxError::Spec(SpecProblem::Number("the size of the specification"))
-        })?;
         if cancel.is_cancelled() {
             return Err(SandboxError::Cancelled);
         }
+        self.killed_before.get_or_init(cgroup::kills_of_machine);
+        let cgroup = self.cgroup(&spec.limits)?;
+        program.cgroups = cgroup.as_ref().map(membership);
+        let program = handshake::encode(&program).map_err(|_too_large| {
+            SandboxError::Spec(SpecProblem::Number("the size of the specification"))
+        })?;
         let (control, theirs) = control_sockets().map_err(channel("control socket"))?;
         let (pipe, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(channel("output pipe"))?;
@@ -146,14 +182,33 @@ impl StepRunner for NativeRunner {
                 after: spec.timeout.unwrap_or_default(),
             }),
             None => {
-                let (exit, resources) = judge(ended.reports, ended.status)?;
+                let (exit, mut resources) = judge(ended.reports, ended.status)?;
+                let met = match &cgroup {
+                    Some(cgroup) => {
+                        cgroup.account(&mut resources);
+                        cgroup.met()
+                    }
+                    None => MetLimits::default(),
+                };
                 Ok(RunOutcome {
                     exit,
                     resources,
+                    met: self.with_machine(met, exit),
                     wall_time: started.elapsed(),
                 })
             }
         }
+    }
+
+    fn try_limits(&self, limits: &Limits) -> Result<(), SandboxError> {
+        self.cgroup(limits).map(drop)
+    }
+}
+
+fn membership(cgroup: &StepCgroup) -> StepCgroups {
+    StepCgroups {
+        unified: cgroup.unified().map(Path::to_owned),
+        legacy: cgroup.legacy().map(Path::to_owned).collect(),
     }
 }
 

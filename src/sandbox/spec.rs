@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Device;
+use super::{Device, Limits};
 
 /// The host name that a step sees unless the build says otherwise; the same for everybody, so that it cannot leak the
 /// machine's name into an image.
@@ -47,8 +47,10 @@ pub struct SandboxSpec {
     pub resolv_conf: Option<Vec<u8>>,
     /// Bytes that `/dev/shm` may hold.
     pub shm_size: u64,
-    /// Resource limits that differ from the builder's own.
+    /// Resource limits of each process that differ from the builder's own.
     pub ulimits: Vec<Ulimit>,
+    /// Limits of all processes together.
+    pub limits: Limits,
     /// How long the step may take.
     pub timeout: Option<Duration>,
 }
@@ -72,6 +74,7 @@ impl SandboxSpec {
             resolv_conf: None,
             shm_size: DEFAULT_SHM_SIZE,
             ulimits: Vec::new(),
+            limits: Limits::default(),
             timeout: None,
         }
     }

@@ -22,7 +22,7 @@ use super::queue::Queue;
 use super::state::{LayerHandle, State};
 use super::step::{self, Worker};
 use crate::oci::Digest;
-use crate::plan::{Plan, StateRef, StepId};
+use crate::plan::{Plan, StateRef, Step, StepId, StepKind};
 use crate::sandbox::{Cancel, SandboxError};
 
 /// What came of a step.
@@ -122,6 +122,7 @@ pub fn solve(
         .map(|base| State::of_base(base))
         .collect();
     let worker = Worker::new(plan, environment, &layers);
+    try_limits(plan, environment)?;
     step::empty_cache_mounts(&worker)?;
     let mut coordinator = Coordinator::new(plan, environment, bases, sink, first_vertex);
     let mut result = std::thread::scope(|scope| {
@@ -156,6 +157,23 @@ pub fn solve(
         solution.account += Account::costing(worker.cost() + keeping.elapsed());
     }
     result
+}
+
+/// Fails if there are steps to be limited and this machine cannot.
+fn try_limits(plan: &Plan, environment: &Environment<'_>) -> Result<(), SolveError> {
+    let limits = &environment.run.limits;
+    let runs = |step: &&Step| matches!(step.kind, StepKind::Run(_));
+    match plan.steps.iter().find(runs) {
+        Some(step) if !limits.is_empty() => {
+            let tried = environment.runner.try_limits(limits);
+            tried.map_err(|source| SolveError {
+                label: step.label.clone(),
+                span: step.span,
+                source: StepError::Limits(source),
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn save_indexes(environment: &Environment<'_>, sink: &mut dyn EventSink) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::error::StepError;
 use super::record::Subject;
@@ -12,7 +12,7 @@ use crate::cdi::Registry;
 use crate::context::{LocalContext, StatIndex};
 use crate::layer::Privileges;
 use crate::oci::{BaseImage, Digest, LayerSource};
-use crate::sandbox::{Cancel, Footing, StepRunner, Ulimit};
+use crate::sandbox::{Cancel, Footing, Limits, StepRunner, Ulimit};
 use crate::store::{StepRecord, Store};
 
 /// What a solve works with.
@@ -122,8 +122,12 @@ pub struct RunSettings {
     pub ca_bundle: Option<PathBuf>,
     /// No step gets further than its own loopback, whatever it asks for. In no key: what the cache has is as good.
     pub offline: bool,
-    /// Limits.
+    /// Limits of each process.
     pub ulimits: Vec<Ulimit>,
+    /// Limits of all processes of a step together. In no key.
+    pub limits: Limits,
+    /// How long a step may take. In no key.
+    pub timeout: Option<Duration>,
     /// Bytes that `/dev/shm` may hold.
     pub shm_size: Option<u64>,
 }

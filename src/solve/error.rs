@@ -6,7 +6,7 @@ use crate::context::ContextError;
 use crate::fsio;
 use crate::layer;
 use crate::oci::Digest;
-use crate::sandbox::{Exit, Obstacle, SandboxError};
+use crate::sandbox::{Exit, MetLimits, Obstacle, SandboxError};
 use crate::source::Span;
 use crate::store::StoreError;
 
@@ -26,12 +26,14 @@ pub struct SolveError {
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
     /// The command returned non-zero.
-    #[error("process \"{}\" did not complete successfully: {}", process, exit_text(*exit))]
+    #[error("process \"{}\" did not complete successfully: {}{}", process, exit_text(*exit), limits_text(*exit, met))]
     Exit {
         /// The command line.
         process: String,
         /// How it ended.
         exit: Exit,
+        /// The limits that it met, one of which may be the reason.
+        met: MetLimits,
     },
     /// The command could not be run.
     #[error("process \"{process}\" {}: {source}", not_run(source))]
@@ -44,6 +46,9 @@ pub enum StepError {
     /// A RUN where none can run.
     #[error(transparent)]
     NoFooting(#[from] Obstacle),
+    /// Limits that this machine cannot hold a RUN to.
+    #[error("RUN cannot be limited: {0}")]
+    Limits(#[source] SandboxError),
     /// `USER` or `--chown` names somebody who is not there.
     #[error(transparent)]
     User(#[from] super::step::UserError),
@@ -104,9 +109,10 @@ pub enum StepError {
 
 /// A command that cannot be executed counts as one that returned what a shell returns then.
 fn not_run(source: &SandboxError) -> String {
-    match source.exit_code() {
-        Some(code) => format!("did not complete successfully: exit code: {code}"),
-        None => "could not be run".to_owned(),
+    match (source.exit_code(), source) {
+        (Some(code), _) => format!("did not complete successfully: exit code: {code}"),
+        (None, SandboxError::TimedOut { .. }) => "did not complete successfully".to_owned(),
+        (None, _) => "could not be run".to_owned(),
     }
 }
 
@@ -117,6 +123,16 @@ fn exit_text(exit: Exit) -> String {
             "exit code: {} (killed by signal {signal})",
             signal.saturating_add(128)
         ),
+    }
+}
+
+/// What the kernel did to the command, or to one of those that it started.
+fn limits_text(exit: Exit, met: &MetLimits) -> String {
+    const KILLED: i32 = 137;
+    match (met.explain(), met.out_of_memory, exit.status()) {
+        (false, ..) => String::new(),
+        (true, Some(_), status) if status != KILLED => format!(": a process was {met}"),
+        (true, ..) => format!(": {met}"),
     }
 }
 
@@ -190,6 +206,7 @@ impl StepError {
                 source.exit_code().is_none() && !matches!(source, SandboxError::TimedOut { .. })
             }
             Self::NoFooting(_)
+            | Self::Limits(_)
             | Self::Agent(_)
             | Self::Device(_)
             | Self::Layer(_)

@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use crate::oci::Digest;
+use crate::store::StepResources;
 
 /// Version of the JSON form of [`BuildEvent`]; raised when a field changes its meaning.
 pub const EVENT_VERSION: u32 = 1;
@@ -55,6 +56,14 @@ pub enum BuildEvent {
         current: u64,
         /// Bytes in all, where known.
         total: Option<u64>,
+    },
+    /// What the command of a RUN used, when it has ended.
+    Used {
+        /// Which.
+        id: VertexId,
+        /// What it used.
+        #[serde(flatten)]
+        resources: StepResources,
     },
     /// A line of work ended well.
     Finished {

@@ -35,3 +35,5 @@ pub use record::{BuildRecord, BuiltStep, StepOutcome, Subject};
 pub use state::{LayerHandle, State};
 pub use step::{CopyError, UserError};
 pub use times::{rfc3339, rfc3339_seconds};
+
+pub use crate::store::StepResources;

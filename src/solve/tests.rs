@@ -13,7 +13,9 @@ use super::*;
 use crate::layer::{EntryKind, Privileges};
 use crate::oci::{Digest, LayerSource, Platform};
 use crate::plan::{CopySource, CopyStep, Plan, StateRef, Step, StepId, StepKind, TreeSource};
-use crate::sandbox::{Cancel, Footing, RunOutcome, Rung, SandboxError, SandboxSpec, StepRunner};
+use crate::sandbox::{
+    Cancel, Footing, Limits, RunOutcome, Rung, SandboxError, SandboxSpec, StepRunner,
+};
 use crate::source::Span;
 use crate::store::{StepRecord, Store};
 
@@ -29,6 +31,10 @@ impl StepRunner for NoRunner {
         _: &Cancel,
     ) -> Result<RunOutcome, SandboxError> {
         panic!("a step that copies was run")
+    }
+
+    fn try_limits(&self, _: &Limits) -> Result<(), SandboxError> {
+        panic!("a step that copies was limited")
     }
 }
 

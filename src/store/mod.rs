@@ -41,7 +41,7 @@ pub use prune::{PruneRequest, Pruned};
 pub use resolved::{CommitRecord, ResolvedRecord};
 pub use scratch::Scratch;
 pub use space::{Ceiling, Reserving, Room, footprint};
-pub use step::StepRecord;
+pub use step::{StepRecord, StepResources};
 pub use usage::{ObjectKind, StoredObject, Usage};
 
 use crate::fsio;

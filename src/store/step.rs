@@ -26,8 +26,28 @@ pub struct StepRecord {
     /// Which step of its Dockerfile it was, whatever that is called and wherever it is: for explanations elsewhere.
     #[serde(default)]
     pub place: String,
+    /// What it used, where that is known: not of one that copied files, nor of one that was recorded before there were figures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<StepResources>,
     /// What entered the key, by name, so that a miss can be explained.
     pub ingredients: BTreeMap<String, String>,
+}
+
+/// What a command and its descendants used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepResources {
+    /// Microseconds of processor time in the programs.
+    pub user_micros: u64,
+    /// Microseconds of processor time in the kernel for them.
+    pub system_micros: u64,
+    /// The most memory it had, in bytes.
+    pub peak_memory: u64,
+    /// Whether that is the memory of all processes together; else it is that of the largest one.
+    pub whole_step: bool,
+    /// Bytes read from block devices.
+    pub read_bytes: u64,
+    /// Bytes written to block devices, or to be.
+    pub written_bytes: u64,
 }
 
 /// A second, cheaper key that leads to a step's key while its inputs are the very same states.

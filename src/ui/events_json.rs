@@ -77,7 +77,7 @@ impl EventSink for JsonLines {
 mod tests {
     use super::*;
     use crate::oci::Digest;
-    use crate::solve::Outcome;
+    use crate::solve::{Outcome, StepResources};
     use crate::ui::screen::fake::{Record, started, wrote};
 
     #[test]
@@ -99,6 +99,14 @@ mod tests {
             current: 1,
             total: None,
         });
+        sink.emit(BuildEvent::Used {
+            id,
+            resources: StepResources {
+                user_micros: 3,
+                peak_memory: 4096,
+                ..StepResources::default()
+            },
+        });
         sink.emit(BuildEvent::Finished {
             id,
             outcome: Outcome::Cached,
@@ -116,6 +124,7 @@ mod tests {
 {{"version":1,"at":1,"event":"output","id":1,"text":"a\u001b[0m\n"}}
 {{"version":1,"at":1,"event":"output","id":1,"text":"{}\n","bytes":[255,10]}}
 {{"version":1,"at":1,"event":"progress","id":1,"current":1,"total":null}}
+{{"version":1,"at":1,"event":"used","id":1,"user_micros":3,"system_micros":0,"peak_memory":4096,"whole_step":false,"read_bytes":0,"written_bytes":0}}
 {{"version":1,"at":1,"event":"finished","id":1,"outcome":"cached","millis":7}}
 {{"version":1,"at":1,"event":"cancelled","id":1}}
 {{"version":1,"at":1,"event":"built","image_id":"sha256:{zeros}","names":["app"]}}

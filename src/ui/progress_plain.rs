@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::solve::{BuildEvent, EventSink, Outcome, VertexId};
+use crate::solve::{BuildEvent, EventSink, Outcome, StepResources, VertexId};
 
 use super::lines::LineSplitter;
 use super::screen::Screen;
@@ -15,6 +15,8 @@ use super::{text, units};
 
 /// What a step may write before the rest of its output is left out.
 const CLIP_BYTES: u64 = 2 * 1024 * 1024;
+/// Milliseconds that a step has to take before anybody cares what it used.
+const WORTH_FIGURES: u64 = 1000;
 /// The least time between two lines about the same transfer.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
@@ -31,6 +33,7 @@ struct Running {
     splitter: LineSplitter,
     written: u64,
     reported: Duration,
+    used: Option<StepResources>,
 }
 
 impl Running {
@@ -40,6 +43,7 @@ impl Running {
             splitter: LineSplitter::default(),
             written: 0,
             reported: now,
+            used: None,
         }
     }
 }
@@ -109,11 +113,9 @@ impl PlainProgress {
         }
     }
 
-    /// Writes what is left of a step's output and forgets the step.
-    fn ended(&mut self, id: VertexId) {
-        let Some(mut step) = self.running.remove(&id) else {
-            return;
-        };
+    /// Writes what is left of a step's output and forgets the step. Gives what it used.
+    fn ended(&mut self, id: VertexId) -> Option<StepResources> {
+        let mut step = self.running.remove(&id)?;
         let mut block = String::new();
         let colours = self.screen.colours;
         step.splitter.finish(|since, line| {
@@ -121,6 +123,7 @@ impl PlainProgress {
             output_line(&mut block, id, step.started, since, &line);
         });
         self.screen.write(&block);
+        step.used
     }
 
     fn progress(&mut self, id: VertexId, current: u64, total: Option<u64>) {
@@ -163,14 +166,20 @@ impl EventSink for PlainProgress {
             BuildEvent::Noted { id, text } => self.line(id, &text::one_line(&text)),
             BuildEvent::Output { id, bytes } => self.output(id, &bytes),
             BuildEvent::Progress { id, current, total } => self.progress(id, current, total),
+            BuildEvent::Used { id, resources } => {
+                if let Some(step) = self.running.get_mut(&id) {
+                    step.used = Some(resources);
+                }
+            }
             BuildEvent::Finished {
                 id,
                 outcome,
                 millis,
             } => {
-                self.ended(id);
+                let used = self.ended(id).filter(|_| millis >= WORTH_FIGURES);
+                let used = used.map_or(String::new(), |used| format!(" ({})", units::used(&used)));
                 let line = match outcome {
-                    Outcome::Done => format!("DONE {}", units::seconds(millis)),
+                    Outcome::Done => format!("DONE {}{used}", units::seconds(millis)),
                     Outcome::Cached => "CACHED".to_owned(),
                 };
                 self.line(id, &self.painted(Style::Done, &line));
@@ -270,6 +279,33 @@ mod tests {
 warning: no `.dockerignore`
 ";
         assert_eq!(record.text(), expected);
+    }
+
+    #[test]
+    fn what_a_long_step_used_is_told() {
+        let record = Record::default();
+        let mut sink = PlainProgress::new(record.screen(false));
+        for (id, millis, whole_step) in [(1, 999, true), (2, 1000, true), (3, 2000, false)] {
+            sink.emit(started(id, "x"));
+            let resources = StepResources {
+                user_micros: 1_900_000,
+                system_micros: 100_000,
+                peak_memory: 64_000_000,
+                whole_step,
+                ..StepResources::default()
+            };
+            let id = VertexId(id);
+            sink.emit(BuildEvent::Used { id, resources });
+            sink.emit(finished(id.0, Outcome::Done, millis));
+        }
+        let text = record.text();
+        let ends: Vec<&str> = text.lines().filter(|line| line.contains("DONE")).collect();
+        let expected = [
+            "#1 DONE 1.0s",
+            "#2 DONE 1.0s (processor 2.0s, memory 64MB)",
+            "#3 DONE 2.0s (processor 2.0s, memory of the largest process 64MB)",
+        ];
+        assert_eq!(ends, expected);
     }
 
     #[test]

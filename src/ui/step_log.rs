@@ -131,6 +131,7 @@ impl Record {
                 self.running.remove(id);
             }
             BuildEvent::Missed { .. }
+            | BuildEvent::Used { .. }
             | BuildEvent::Noted { .. }
             | BuildEvent::Progress { .. }
             | BuildEvent::Warning { .. }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::solve::StepResources;
+
 /// A number of bytes in decimal units and three digits: `512B`, `1.02kB`, `77.8MB`.
 #[must_use]
 pub fn size(bytes: u64) -> String {
@@ -83,6 +85,20 @@ pub(super) fn account(saved_millis: u64, cost_millis: u64) -> String {
         seconds(saved_millis),
         seconds(cost_millis)
     )
+}
+
+/// What a step used, the most telling figures: `processor 20.1s, memory 512MB`.
+pub(super) fn used(resources: &StepResources) -> String {
+    let micros = resources
+        .user_micros
+        .saturating_add(resources.system_micros);
+    let of = if resources.whole_step {
+        ""
+    } else {
+        " of the largest process"
+    };
+    let memory = size(resources.peak_memory);
+    format!("processor {}, memory{of} {memory}", seconds(micros / 1000))
 }
 
 /// A duration in whole milliseconds.

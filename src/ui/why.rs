@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 
 use super::{text, units};
 use crate::context::{Change, Changes};
-use crate::solve::{BuildRecord, BuiltStep, IngredientChange, MissReason, StepOutcome};
+use crate::solve::{
+    BuildRecord, BuiltStep, IngredientChange, MissReason, StepOutcome, StepResources,
+};
 
 /// A step to tell of.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +16,8 @@ pub struct ToldStep<'a> {
     pub step: &'a BuiltStep,
     /// Everything that its key is made of, if that was asked for and is known.
     pub ingredients: Option<&'a BTreeMap<String, String>>,
+    /// What its command used when it ran, if that is known.
+    pub resources: Option<StepResources>,
 }
 
 /// A build in a few lines: each of `steps` with its reason, and the sum.
@@ -38,6 +42,9 @@ pub fn why_step(build: &BuildRecord, told: &ToldStep<'_>, age: &str) -> String {
     _ = writeln!(out, "{}", step_line(step));
     if let Some(line) = why_line(step) {
         _ = writeln!(out, "    why: {line}");
+    }
+    if let Some(resources) = &told.resources {
+        _ = writeln!(out, "    used: {}", used(resources));
     }
     if let Some(message) = &step.message {
         _ = writeln!(out, "    error: {}", text::one_line(message));
@@ -79,6 +86,9 @@ pub fn why_json(build: &BuildRecord, steps: &[ToldStep<'_>]) -> String {
         let mut value = serde_json::to_value(told.step).unwrap_or_default();
         if let Some(object) = value.as_object_mut() {
             object.remove("ingredients");
+            if let Some(resources) = told.resources {
+                object.insert("resources".to_owned(), serde_json::json!(resources));
+            }
             if let Some(line) = why_line(told.step) {
                 object.insert("why".to_owned(), line.into());
             }
@@ -126,6 +136,20 @@ fn step_line(step: &BuiltStep) -> String {
     };
     let number = number.unwrap_or_default();
     format!("{number}{label}: {}{time}", step.outcome.word())
+}
+
+/// What a step used, all of it.
+fn used(resources: &StepResources) -> String {
+    let seconds = |micros: u64| units::seconds(micros / 1000);
+    let size = units::size;
+    format!(
+        "{} (programs {}, kernel {}), read {}, wrote {}",
+        units::used(resources),
+        seconds(resources.user_micros),
+        seconds(resources.system_micros),
+        size(resources.read_bytes),
+        size(resources.written_bytes)
+    )
 }
 
 fn why_line(step: &BuiltStep) -> Option<String> {
@@ -283,6 +307,7 @@ mod tests {
         ToldStep {
             step: &build.steps[at],
             ingredients: None,
+            resources: None,
         }
     }
 
@@ -309,11 +334,21 @@ mod tests {
         ]);
         let told = ToldStep {
             ingredients: Some(&ingredients),
+            resources: Some(StepResources {
+                user_micros: 1_200_000,
+                system_micros: 300_000,
+                peak_memory: 64_000_000,
+                whole_step: true,
+                read_bytes: 10,
+                written_bytes: 2000,
+            }),
             ..told(&build, 1)
         };
         let text = why_step(&build, &told, "now");
-        let (_, details) = text.split_once("something else\n\n").unwrap();
-        let expected = "\
+        let (_, details) = text.split_once("something else\n").unwrap();
+        let expected = "    \
+used: processor 1.5s, memory 64MB (programs 1.2s, kernel 0.3s), read 10B, wrote 2kB
+
 files 0
     changed  src/a
     added    src/b

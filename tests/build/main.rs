@@ -18,6 +18,7 @@ mod failures;
 mod faults;
 mod git_ssh;
 mod interrupts;
+mod limits;
 mod offline;
 mod outputs;
 mod platforms;

@@ -23,6 +23,10 @@ pub enum Capability {
     Program(&'static str),
     /// A base image that can be made here from Debian packages.
     Base(Base),
+    /// Steps can be limited by a cgroup controller of this name of version 1, or of 2 at the top.
+    Cgroup(&'static str),
+    /// There is a cgroup hierarchy of version 2, whatever it limits.
+    Cgroup2,
     /// The Python package index answers.
     PackageIndex,
     /// A server that speaks the protocol of S3.
@@ -48,6 +52,11 @@ impl Capability {
             Self::Program(name) => match find_program(name) {
                 Some(_) => Ok(()),
                 None => Err(format!("`{name}` is not installed; run `.ci/setup tests`")),
+            },
+            Self::Cgroup(name) => cgroup(name),
+            Self::Cgroup2 => match cgroup2() {
+                Some(_) => Ok(()),
+                None => Err("no cgroup hierarchy of version 2 is mounted".to_owned()),
             },
             Self::Base(base) => bases::make(base).map(drop),
             Self::S3 => match super::s3::program().is_file() {
@@ -126,6 +135,30 @@ fn attempt(command: &mut Command, reason: &str) -> Result<(), String> {
             Err(format!("{reason}: {}", words.trim()))
         }
         Err(error) => Err(format!("{reason}: {error}")),
+    }
+}
+
+/// Where the cgroup hierarchy of version 2 is.
+pub fn cgroup2() -> Option<PathBuf> {
+    let mounts = builder::fsio::read_to_string("/proc/self/mountinfo").ok()?;
+    let mut lines = mounts.lines();
+    let line = lines.find(|line| line.contains(" - cgroup2 "))?;
+    line.split(' ').nth(4).map(PathBuf::from)
+}
+
+fn cgroup(name: &str) -> Result<(), String> {
+    let at = |path: &str| builder::fsio::read_to_string(path).unwrap_or_default();
+    let unified = at("/sys/fs/cgroup/cgroup.controllers");
+    let legacy = at("/proc/self/mountinfo");
+    let is_mounted = |line: &str| {
+        let (_, kind) = line.split_once(" - cgroup ").unwrap_or_default();
+        kind.split([' ', ',']).any(|word| word == name)
+    };
+    let is_there =
+        unified.split_whitespace().any(|word| word == name) || legacy.lines().any(is_mounted);
+    match is_there {
+        true => Ok(()),
+        false => Err(format!("there is no cgroup controller `{name}` here")),
     }
 }
 

@@ -7,7 +7,7 @@ use clap::{Args, ValueHint};
 
 use super::super::caches::CacheArgs;
 use super::super::values;
-use super::Limit;
+use super::{Limit, LimitArgs};
 
 /// What is read before anything is built, and for which platforms: the same for every command that reads a Dockerfile.
 #[derive(Clone, Debug, Default, Args)]
@@ -151,13 +151,16 @@ pub(in crate::cli) struct BuildArgs {
     #[arg(long, value_name = "HOST:IP")]
     pub(in crate::cli) add_host: Vec<String>,
 
-    /// Limit of RUN steps, repeatable
+    /// Limit of each process of RUN steps, repeatable
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     pub(in crate::cli) ulimit: Vec<String>,
 
     /// Size of /dev/shm in RUN steps
     #[arg(long, value_name = "SIZE")]
     pub(in crate::cli) shm_size: Option<String>,
+
+    #[command(flatten)]
+    pub(in crate::cli) limits: LimitArgs,
 
     /// Make a CA bundle visible to RUN steps: a FILE in PEM form, or `system` for this machine's.
     /// It enters no layer, no config and no cache key

@@ -1,6 +1,7 @@
 //! The command line as typed: one struct a subcommand, help written for a person. Nothing is interpreted here.
 
 mod build;
+mod limits;
 mod store;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{Arg, ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueH
 
 use super::values;
 pub(super) use build::{BuildArgs, CheckArgs, PlanArgs, WhyArgs};
+pub(super) use limits::LimitArgs;
 pub(super) use store::{DuArgs, FsckArgs, ImagesArgs, PruneArgs, RmiArgs, SaveArgs};
 
 /// Compiles a Dockerfile into an OCI image. No daemon; one binary.

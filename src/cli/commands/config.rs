@@ -47,16 +47,27 @@ fn rows(preferences: &Preferences) -> Vec<Row> {
         jobs,
         tag_age,
         offline,
+        memory,
+        pids_limit,
+        timeout,
         registries,
         files: _,
     } = preferences;
-    let limit = cache_max.value.map_or("none".to_owned(), size);
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
+    let limit = or_none(cache_max.value.map(size));
     let mut rows = vec![
         row("root", root, root.value.display().to_string()),
         row("cache-max", cache_max, limit),
         row("jobs", jobs, jobs.value.get()),
         row("tag-age", tag_age, age(tag_age.value)),
         row("offline", offline, offline.value),
+        row("memory", memory, or_none(memory.value.map(size))),
+        row(
+            "pids-limit",
+            pids_limit,
+            or_none(pids_limit.value.map(|most| most.to_string())),
+        ),
+        row("timeout", timeout, or_none(timeout.value.map(age))),
     ];
     for (name, registry) in registries {
         let key = |key: &str| format!("registry.\"{name}\".{key}");

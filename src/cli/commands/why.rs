@@ -1,5 +1,6 @@
 //! `builder why`: why the steps of the last build ran.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::super::args::WhyArgs;
@@ -7,7 +8,7 @@ use super::super::failure::Failure;
 use super::super::settings::Environment;
 use super::images::age;
 use crate::fsio;
-use crate::solve::{BuildRecord, BuiltStep};
+use crate::solve::{BuildRecord, BuiltStep, StepResources};
 use crate::store::Store;
 use crate::ui::{self, Console, ToldStep};
 
@@ -53,13 +54,14 @@ pub(in crate::cli) fn run(
         );
         return Err(Failure::usage(error).hint("`builder why --json` lists all of its steps"));
     }
-    let ingredients: Vec<_> = steps.iter().map(|step| ingredients(&store, step)).collect();
+    let known: Vec<_> = steps.iter().map(|step| known(&store, step)).collect();
     let told: Vec<ToldStep<'_>> = steps
         .iter()
-        .zip(&ingredients)
-        .map(|(step, ingredients)| ToldStep {
+        .zip(&known)
+        .map(|(step, known)| ToldStep {
             step,
-            ingredients: ingredients.as_ref().filter(|_| args.all),
+            ingredients: known.ingredients.as_ref().filter(|_| args.all),
+            resources: known.resources,
         })
         .collect();
     let age = age(&build.ended).unwrap_or_else(|| "some time ago".to_owned());
@@ -80,16 +82,28 @@ fn untold(step: &BuiltStep) -> ToldStep<'_> {
     ToldStep {
         step,
         ingredients: None,
+        resources: None,
     }
 }
 
-/// What the key of a step is made of, if anybody still knows.
-fn ingredients(
-    store: &Store,
-    step: &BuiltStep,
-) -> Option<std::collections::BTreeMap<String, String>> {
-    let of_record = || Some(store.step_once(step.key?)?.ingredients);
-    step.ingredients.clone().or_else(of_record)
+/// What the store still knows of a step.
+struct Known {
+    /// What its key is made of.
+    ingredients: Option<BTreeMap<String, String>>,
+    /// What it used when it ran.
+    resources: Option<StepResources>,
+}
+
+fn known(store: &Store, step: &BuiltStep) -> Known {
+    let record = step.key.and_then(|key| store.step_once(key));
+    let (ingredients, resources) = match record {
+        Some(record) => (Some(record.ingredients), record.resources),
+        None => (None, None),
+    };
+    Known {
+        ingredients: step.ingredients.clone().or(ingredients),
+        resources,
+    }
 }
 
 fn wanted(args: &WhyArgs) -> Result<Wanted, Failure> {

@@ -6,6 +6,7 @@
 
 mod command;
 mod interpret;
+mod membership;
 mod pid1;
 mod stage;
 mod stubs;

@@ -16,7 +16,7 @@ use super::super::setup::{Namespaces, Program};
 use super::super::{Exit, Operation, Resources, SetupFailure};
 use super::interpret::Setup;
 use super::supervisor::send;
-use super::{command, failed};
+use super::{command, failed, membership};
 use crate::sys::process::{self, Fork, SingleThreaded, Standard};
 
 /// What PID 1 has from the supervisor.
@@ -55,6 +55,11 @@ fn run_step(
         .map_err(failed(Operation::Detach, ""))?;
     // Modes are given explicitly until the command starts.
     rustix::process::umask(Mode::empty());
+    let mut shield = None;
+    if let Some(cgroups) = &program.cgroups {
+        shield = Some(membership::shield().map_err(failed(Operation::EnterCgroup, ""))?);
+        membership::enter(cgroups)?;
+    }
     unshare(&program.namespaces).map_err(failed(Operation::Unshare, ""))?;
 
     let Program { setup, command, .. } = program;
@@ -67,6 +72,9 @@ fn run_step(
         Fork::Child => command::run(&command, control),
         Fork::Parent(pid) => pid,
     };
+    if let Some(shield) = shield {
+        membership::raise(shield);
+    }
     // The command has the output now; its end shall not wait for us.
     let null = std::io::stdin();
     for standard in [Standard::Output, Standard::Error] {
@@ -80,6 +88,9 @@ fn run_step(
         user_time: used.user_time,
         system_time: used.system_time,
         max_rss_bytes: used.max_rss_bytes,
+        peak_memory_bytes: None,
+        read_bytes: used.read_bytes,
+        written_bytes: used.written_bytes,
     };
     Ok((exit, resources))
 }

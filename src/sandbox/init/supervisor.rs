@@ -10,12 +10,13 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
+use super::super::cgroup;
 use super::super::handshake::{self, Report};
 use super::super::setup::Program;
 use super::super::{Exit, Operation, SetupFailure};
 use super::pid1::{self, Inherited};
 use super::stubs::Stubs;
-use super::{failed, stubs};
+use super::{failed, membership, stubs};
 use crate::sys::process::{self, Fork, SingleThreaded, Standard};
 
 /// Does the child's work. The code tells the builder something only if no report could be sent.
@@ -51,10 +52,7 @@ fn null_device() -> Result<OwnedFd, Errno> {
 }
 
 fn supervise(evidence: &SingleThreaded, control: &OwnedFd) -> Result<(), SetupFailure> {
-    use Operation::{Detach, Fork as Start, ReceiveSetup, TieToParent, Unshare};
-    // The builder's thread waits in `run` all the time, so its end is the builder's end.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(failed(TieToParent, ""))?;
+    use Operation::{Detach, Fork as Start, ReceiveSetup, Unshare};
     // Keys that are pressed at the builder's terminal are for the builder.
     rustix::process::setsid().map_err(failed(Detach, ""))?;
     let program: Program = handshake::receive(control.as_fd()).map_err(failed(ReceiveSetup, ""))?;
@@ -66,7 +64,7 @@ fn supervise(evidence: &SingleThreaded, control: &OwnedFd) -> Result<(), SetupFa
     let supervisor =
         rustix::process::pidfd_open(own_id, PidfdFlags::empty()).map_err(failed(Start, ""))?;
 
-    match process::fork(evidence).map_err(failed(Start, ""))? {
+    match membership::fork(evidence, program.cgroups.as_ref())? {
         Fork::Child => {
             drop(stubs_in);
             let inherited = Inherited {
@@ -79,9 +77,20 @@ fn supervise(evidence: &SingleThreaded, control: &OwnedFd) -> Result<(), SetupFa
         Fork::Parent(child) => {
             drop((stubs_out, supervisor));
             release_output().map_err(failed(Operation::Redirect, ""))?;
-            // Comes at the end of the set-up, also of one that failed.
-            let stubs: Stubs = handshake::receive(stubs_in.as_fd()).unwrap_or_default();
-            let exit = wait_for(child, control.as_fd()).map_err(failed(Start, ""))?;
+            let watch = || {
+                let handle = rustix::process::pidfd_open(child, PidfdFlags::empty())?;
+                // Comes at the end of the set-up, also of one that failed.
+                wait_for(handle.as_fd(), stubs_in.as_fd(), control.as_fd())?;
+                let stubs: Stubs = handshake::receive(stubs_in.as_fd()).unwrap_or_default();
+                wait_for(handle.as_fd(), handle.as_fd(), control.as_fd())?;
+                Ok((stubs, exit_of(child)?))
+            };
+            let (stubs, exit) = watch().map_err(failed(Start, ""))?;
+            if let Some(cgroups) = program.cgroups.filter(|_| is_gone(control.as_fd())) {
+                // The builder would have looked what the step used, and then removed them.
+                let folders = cgroups.unified.iter().chain(&cgroups.legacy);
+                folders.for_each(|folder| cgroup::remove(folder));
+            }
             if exit != Exit::Code(0) {
                 // The builder may be gone, which is one of the reasons for being here.
                 let _unused = send(control.as_fd(), &Report::Lost(exit));
@@ -98,18 +107,37 @@ fn release_output() -> Result<(), Errno> {
     process::redirect(null.as_fd(), Standard::Error)
 }
 
-/// Waits for PID 1. The builder says nothing after the program: whatever happens on its socket asks for the end.
-fn wait_for(child: Pid, control: BorrowedFd<'_>) -> Result<Exit, Errno> {
-    let handle = rustix::process::pidfd_open(child, PidfdFlags::empty())?;
+/// Waits for something of PID 1. The builder says nothing after the program: whatever happens on its socket asks for the end.
+fn wait_for(
+    child: BorrowedFd<'_>,
+    awaited: BorrowedFd<'_>,
+    control: BorrowedFd<'_>,
+) -> Result<(), Errno> {
     let mut events = [
-        PollFd::new(&handle, PollFlags::IN),
+        PollFd::new(&awaited, PollFlags::IN),
         PollFd::new(&control, PollFlags::IN),
     ];
     retry_on_intr(|| poll(&mut events, None))?;
     if events[0].revents().is_empty() {
         // The end of PID 1 is the end of everything in its namespace.
-        rustix::process::pidfd_send_signal(&handle, Signal::KILL)?;
+        match rustix::process::pidfd_send_signal(child, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => return Err(errno),
+        }
     }
+    Ok(())
+}
+
+/// Whether the builder is no longer there, as opposed to one that asked for the end and waits for it.
+fn is_gone(control: BorrowedFd<'_>) -> bool {
+    let mut events = [PollFd::new(&control, PollFlags::IN)];
+    let at_once = rustix::event::Timespec::default();
+    let polled = retry_on_intr(|| poll(&mut events, Some(&at_once)));
+    polled.is_ok() && events[0].revents().contains(PollFlags::HUP)
+}
+
+/// Waits for the end of PID 1.
+fn exit_of(child: Pid) -> Result<Exit, Errno> {
     let status = retry_on_intr(|| rustix::process::waitpid(Some(child), WaitOptions::empty()))?;
     let status = status.map(|(_pid, status)| status);
     Ok(status.map_or(Exit::Code(-1), pid1::exit_of))

@@ -62,6 +62,7 @@ pub(in crate::sandbox) fn compile(
     setup.push(SetupOp::Pivot);
 
     Ok(Program {
+        cgroups: None,
         namespaces: Namespaces { network },
         upper: spec.rootfs.upper.clone(),
         setup,

@@ -24,6 +24,8 @@ pub(super) use kernel_paths::{SCAFFOLD_FILES, SCAFFOLD_FOLDERS};
 /// Everything the child is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Program {
+    /// The cgroups that PID 1 enters before it makes namespaces; none without limits.
+    pub(super) cgroups: Option<StepCgroups>,
     /// The namespaces that PID 1 lives in.
     pub(super) namespaces: Namespaces,
     /// Where changes land; mount points that were made for the set-up are removed from here.
@@ -33,6 +35,15 @@ pub(super) struct Program {
     pub(super) setup: Vec<SetupOp>,
     /// What is executed, as whom.
     pub(super) command: Command,
+}
+
+/// The folders of a step's cgroups.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StepCgroups {
+    /// Of version 2: PID 1 is born in it.
+    pub(super) unified: Option<PathBuf>,
+    /// Of version 1: PID 1 enters them.
+    pub(super) legacy: Vec<PathBuf>,
 }
 
 /// Which namespaces to make; mount, process, host name, IPC and cgroup namespaces always.

@@ -38,7 +38,7 @@ use crate::fsio::Stoppable;
 use crate::layer::{Layer, Privileges};
 use crate::oci::Digest;
 use crate::plan::{Plan, StateRef, Step, StepId, StepKind, TreeSource};
-use crate::store::{Lock, StepRecord, StoreError};
+use crate::store::{Lock, StepRecord, StepResources, StoreError};
 use look_up::{Hit, Looked, Missed, look_up};
 
 /// Time of files that a build makes itself where no epoch is given: 1980-01-01, the earliest that ZIP archives can
@@ -174,6 +174,8 @@ pub(super) fn empty_cache_mounts(worker: &Worker<'_>) -> Result<(), SolveError> 
 /// What the work of a step made.
 struct Made {
     layer: Layer,
+    /// What the command used, of a step with one.
+    resources: Option<StepResources>,
 }
 
 /// Runs a step or finds its result. `states` are its inputs, in the order of [`Step::inputs`].
@@ -230,6 +232,7 @@ fn attempt(
         created: worker.now(),
         millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         place: worker.past.portable_place(worker.plan, id).to_owned(),
+        resources: made.resources,
         ingredients: ingredients.into_map(),
     };
     worker

@@ -245,6 +245,7 @@ fn make_context_layer(
         created: worker.now(),
         millis: 0,
         place: String::new(),
+        resources: None,
         ingredients: std::collections::BTreeMap::new(),
     };
     worker.environment.store.settle(&[record.diff_id])?;

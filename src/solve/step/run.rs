@@ -1,6 +1,7 @@
 //! RUN: the state as an overlay, the command in its sandbox, and what it changed as a layer.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::super::driver::Reporter;
 use super::super::environment::RunSettings;
@@ -14,10 +15,11 @@ use crate::fsio::{self, Stoppable};
 use crate::layer::scan_upper;
 use crate::plan::{NetworkMode, RunMount, RunStep};
 use crate::sandbox::{
-    DEFAULT_SHM_SIZE, Environment, Network, OverlayView, SandboxSpec, Security, files,
+    DEFAULT_SHM_SIZE, Environment, Network, OverlayView, Resources, RunOutcome, SandboxSpec,
+    Security, files,
 };
 use crate::snapshot::{self, Active};
-use crate::store::{LayerForm, NewLayer, Store};
+use crate::store::{LayerForm, NewLayer, StepResources, Store};
 
 /// Where a CA bundle is seen, and the variables that programs look it up by.
 const CA_BUNDLE: &str = "/run/builder/ca-certificates.crt";
@@ -85,13 +87,7 @@ pub(super) fn execute(
         source,
     })?;
     drop(mounts);
-    if !outcome.exit.is_success() {
-        warn_of_full_disk(store, report);
-        return Err(StepError::Exit {
-            process,
-            exit: outcome.exit,
-        });
-    }
+    let resources = judge(process, &outcome, store, report)?;
     let (layer, _) = scan_upper(
         &upper,
         &stack,
@@ -116,7 +112,52 @@ pub(super) fn execute(
             store.measure_cache_mount(id);
         }
     }
-    Ok(Made { layer })
+    Ok(Made {
+        layer,
+        resources: Some(resources),
+    })
+}
+
+/// Whether the command did what it was to do; tells what it used, and what went wrong besides.
+fn judge(
+    process: String,
+    outcome: &RunOutcome,
+    store: &Store,
+    report: &Reporter,
+) -> Result<StepResources, StepError> {
+    let resources = used(&outcome.resources);
+    report.event(BuildEvent::Used {
+        id: report.id,
+        resources,
+    });
+    if !outcome.exit.is_success() {
+        warn_of_full_disk(store, report);
+        return Err(StepError::Exit {
+            process,
+            exit: outcome.exit,
+            met: outcome.met,
+        });
+    }
+    if let Some(killed) = outcome.met.out_of_memory {
+        // The command did not mind; what it made may lack something all the same.
+        report.event(BuildEvent::Warning {
+            message: format!("process \"{process}\" succeeded, but one of it was {killed}"),
+        });
+    }
+    Ok(resources)
+}
+
+fn used(resources: &Resources) -> StepResources {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let peak = resources.peak_memory_bytes;
+    StepResources {
+        user_micros: micros(resources.user_time),
+        system_micros: micros(resources.system_time),
+        peak_memory: peak.unwrap_or(resources.max_rss_bytes),
+        whole_step: peak.is_some(),
+        read_bytes: resources.read_bytes,
+        written_bytes: resources.written_bytes,
+    }
 }
 
 fn warn_of_full_disk(store: &Store, report: &Reporter) {
@@ -164,6 +205,8 @@ fn spec(
     spec.resolv_conf = Some(files::host_resolv_conf(spec.network));
     spec.shm_size = settings.shm_size.unwrap_or(DEFAULT_SHM_SIZE);
     spec.ulimits.clone_from(&settings.ulimits);
+    spec.limits.clone_from(&settings.limits);
+    spec.timeout = settings.timeout;
     Ok(spec)
 }
 

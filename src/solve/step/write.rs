@@ -66,7 +66,10 @@ pub(super) fn write_layer_as(
         toc: &layer.toc,
         form,
     })?;
-    Ok(Made { layer })
+    Ok(Made {
+        layer,
+        resources: None,
+    })
 }
 
 /// Whatever a wish to stop broke off, it is the wish that counts.

@@ -65,6 +65,7 @@ impl View {
                         .push(format!("why: {}", text::one_line(&reason)));
                 }
             }
+            BuildEvent::Used { .. } => {}
             BuildEvent::Noted { id, text } => {
                 if let Some(step) = self.running.get_mut(&id) {
                     step.remarks.push(text::one_line(&text));

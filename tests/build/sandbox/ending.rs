@@ -74,7 +74,7 @@ fn a_time_limit_kills_everything() {
     let (result, output) = step.run();
     assert_eq!(
         result.unwrap_err().to_string(),
-        "stopped after 0.3 s, its time limit"
+        "stopped after 0.3 s, its time limit (--timeout)"
     );
     assert_eq!(output, "before\n");
     assert_eq!(processes_with(marker), 0);

@@ -5,6 +5,7 @@
     reason = "tests make and look at plain files"
 )]
 
+mod cgroups;
 mod ending;
 mod layers;
 mod mounts;
@@ -17,9 +18,9 @@ use std::thread;
 use std::time::Duration;
 
 use builder::sandbox::{
-    Attributes, Cancel, Device, DeviceKind, Exit, FileContent, Footing, LimitedResource, Mount,
-    MountKind, NativeRunner, Network, OverlayView, RunOutcome, Rung, SandboxError, SandboxSpec,
-    Security, StepRunner as _, Ulimit, UpperDirectories, User,
+    Attributes, Cancel, Device, DeviceKind, Exit, FileContent, Footing, LimitedResource, Limits,
+    Mount, MountKind, NativeRunner, Network, OverlayView, RunOutcome, Rung, SandboxError,
+    SandboxSpec, Security, StepRunner as _, Ulimit, UpperDirectories, User,
 };
 
 use crate::support::require_capability;
