@@ -210,6 +210,7 @@ operations! {
     Limit = "set the limit of",
     ChangeDirectory = "change the directory to",
     DropCapabilities = "drop capabilities",
+    FilterCalls = "install the filter of system calls",
     SetUser = "change the user to",
     RemoveStub = "remove the mount point",
 }

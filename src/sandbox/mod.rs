@@ -10,6 +10,7 @@ mod cgroup;
 mod device;
 mod error;
 pub mod files;
+mod filter;
 mod footing;
 mod handshake;
 pub mod init;

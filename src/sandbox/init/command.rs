@@ -9,6 +9,7 @@ use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use rustix::{process as unix, thread};
 
+use super::super::filter::Instruction;
 use super::super::handshake::Report;
 use super::super::setup::{Capabilities, Command};
 use super::super::{ExecFailure, ExecProblem, LimitedResource, Operation, SetupFailure};
@@ -61,6 +62,8 @@ fn become_user(command: &Command) -> Result<(), SetupFailure> {
     // is kept out (a network file system).
     let in_directory = enter(&command.cwd);
     drop_bounding_set(command.capabilities).map_err(failed(Operation::DropCapabilities, ""))?;
+    // While there is the right to: without it no program could gain rights any more (`sudo` in a step). What follows is allowed.
+    process::filter_calls(&filter_of(command)).map_err(failed(Operation::FilterCalls, ""))?;
     set_ids(command).map_err(failed(Operation::SetUser, uid.to_string()))?;
     set_capabilities(command).map_err(failed(Operation::DropCapabilities, ""))?;
     match in_directory {
@@ -71,6 +74,17 @@ fn become_user(command: &Command) -> Result<(), SetupFailure> {
     unix::umask(Mode::WGRP | Mode::WOTH);
     process::reset_signals();
     Ok(())
+}
+
+/// The filter in the kernel's form.
+fn filter_of(command: &Command) -> Vec<process::FilterInstruction> {
+    let form = |instruction: &Instruction| process::FilterInstruction {
+        code: instruction.code,
+        if_true: instruction.if_true,
+        if_false: instruction.if_false,
+        operand: instruction.operand,
+    };
+    command.filter.0.iter().map(form).collect()
 }
 
 /// Changes the directory, and refuses one outside of the root that some leftover descriptor would lead to.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::super::filter::Filter;
 use super::super::{
     Attributes, Device, FileContent, Footing, Mount, MountKind, Network, SandboxSpec, Security,
     SpecProblem,
@@ -76,6 +77,10 @@ pub(in crate::sandbox) fn compile(
                 Capabilities::All
             } else {
                 Capabilities::Default
+            },
+            filter: match insecure {
+                true => Filter::default(),
+                false => Filter::confined(),
             },
             limits: spec.ulimits.clone(),
         },

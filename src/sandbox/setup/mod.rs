@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::filter::Filter;
 use super::spec::path_bytes;
 use super::{
     Attributes, Device, Environment, FileContent, OverlayView, Ulimit, UpperDirectories, User,
@@ -63,6 +64,8 @@ pub(super) struct Command {
     /// Whether supplementary groups can be set: not in a namespace of one group.
     pub(super) set_groups: bool,
     pub(super) capabilities: Capabilities,
+    /// Which system calls it may make; empty for all of them.
+    pub(super) filter: Filter,
     pub(super) limits: Vec<Ulimit>,
 }
 

@@ -272,3 +272,18 @@ fn the_builders_executable_cannot_be_written_through_the_sandbox() {
     let (_, output) = step.run();
     assert_eq!(output, "chmod: /proc/1/exe: Read-only file system\n");
 }
+
+#[test]
+fn system_calls_are_filtered_and_set_user_id_programs_still_work() {
+    require_capability!(Root, Program("busybox"));
+    let status = "grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status | tr -d '\\t'";
+    assert_eq!(Step::new(status).output(), "NoNewPrivs:0\nSeccomp:2\n");
+    let mut insecure = Step::new(status);
+    insecure.spec.security = Security::Insecure;
+    assert_eq!(insecure.output(), "NoNewPrivs:0\nSeccomp:0\n");
+    // What the kernel would allow: the filter is what refuses it.
+    let words = |command: &str| Step::new(&format!("{command} 2>&1; true")).output();
+    assert!(words("unshare -U true").contains("Operation not permitted"));
+    assert!(words("busybox unshare -U -m true").contains("Operation not permitted"));
+    assert_eq!(words("chroot / true"), "");
+}
