@@ -140,6 +140,10 @@ impl SetupFailure {
             (Operation::Unshare, rustix::io::Errno::NOSPC) => {
                 Some("the limit on namespaces is reached: see `/proc/sys/user/max_*_namespaces`")
             }
+            (Operation::EnterCgroup, _) => Some(
+                "the kernel lets a process move only inside a part of the cgroups that was delegated to it: run the builder \
+                 in there, or as root",
+            ),
             (Operation::MountOverlay, rustix::io::Errno::INVAL | rustix::io::Errno::NODEV) => Some(
                 "the file system below the builder's `--root` may not support overlay mounts: choose another",
             ),

@@ -72,13 +72,23 @@ pub struct MetLimits {
     pub throttled_periods: u64,
 }
 
-/// That the kernel killed a process for want of memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OutOfMemory {
-    /// The most memory that the step had, where that is known.
-    pub peak: Option<u64>,
-    /// The limit of the step; none if it was the machine that had no more.
-    pub limit: Option<u64>,
+/// Who had no more memory when the kernel killed a process for want of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutOfMemory {
+    /// The step, at its limit.
+    AtLimit {
+        /// The most that it had, where that is known.
+        peak: Option<u64>,
+        /// The limit.
+        limit: u64,
+    },
+    /// The machine, or a cgroup in which that of the step is.
+    Above {
+        /// The most that the step had, where that is known.
+        peak: Option<u64>,
+    },
+    /// Somebody on the machine, while a process of a step was killed that nobody counted for.
+    Perhaps,
 }
 
 impl MetLimits {
@@ -102,19 +112,25 @@ impl fmt::Display for MetLimits {
 
 impl fmt::Display for OutOfMemory {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let peak = self.peak.map(|peak| format!("peak {}", mebibytes(peak)));
-        let (who, limit) = match self.limit {
-            Some(limit) => (
-                "out of memory",
-                Some(format!("limit {} (--memory)", mebibytes(limit))),
-            ),
-            None => ("the machine is out of memory", None),
+        let peak = |peak: &Option<u64>| {
+            let peak = peak.map(|peak| format!("peak {}, ", mebibytes(peak)));
+            peak.unwrap_or_default()
         };
-        write!(formatter, "killed: {who}")?;
-        let figures: Vec<String> = peak.into_iter().chain(limit).collect();
-        match figures.is_empty() {
-            true => Ok(()),
-            false => write!(formatter, ": {}", figures.join(", ")),
+        match self {
+            Self::AtLimit { peak: most, limit } => write!(
+                formatter,
+                "killed: out of memory: {}limit {} (--memory)",
+                peak(most),
+                mebibytes(*limit)
+            ),
+            Self::Above { peak: most } => write!(
+                formatter,
+                "killed: out of memory: {}the machine or a cgroup above the step has no more",
+                peak(most)
+            ),
+            Self::Perhaps => formatter.write_str(
+                "perhaps killed for want of memory, as others on this machine were meanwhile",
+            ),
         }
     }
 }
@@ -134,9 +150,9 @@ mod tests {
 
     #[test]
     fn the_one_who_ran_out_of_memory_is_named() {
-        let at_limit = OutOfMemory {
+        let at_limit = OutOfMemory::AtLimit {
             peak: Some(255 << 20 | 512 << 10),
-            limit: Some(256 << 20),
+            limit: 256 << 20,
         };
         let met = MetLimits {
             out_of_memory: Some(at_limit),
@@ -148,8 +164,11 @@ mod tests {
             "killed: out of memory: peak 255.5 MiB, limit 256 MiB (--memory); \
              no process could be started: limit 64 (--pids-limit)"
         );
-        let machine = OutOfMemory::default();
-        assert_eq!(machine.to_string(), "killed: the machine is out of memory");
+        let above = OutOfMemory::Above { peak: None };
+        assert_eq!(
+            above.to_string(),
+            "killed: out of memory: the machine or a cgroup above the step has no more"
+        );
         assert!(met.explain() && !MetLimits::default().explain());
     }
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::Signal;
 
 use super::cgroup::{self, Cgroups, StepCgroup};
 use super::handshake::{self, Report};
@@ -133,7 +134,7 @@ impl NativeRunner {
         };
         match met.out_of_memory {
             None if exit.status() == KILLED && machine_killed() == Some(true) => MetLimits {
-                out_of_memory: Some(OutOfMemory::default()),
+                out_of_memory: Some(OutOfMemory::Perhaps),
                 ..met
             },
             _ => met,
@@ -182,14 +183,17 @@ impl StepRunner for NativeRunner {
                 after: spec.timeout.unwrap_or_default(),
             }),
             None => {
-                let (exit, mut resources) = judge(ended.reports, ended.status)?;
-                let met = match &cgroup {
-                    Some(cgroup) => {
-                        cgroup.account(&mut resources);
-                        cgroup.met()
+                let met = cgroup.as_ref().map(StepCgroup::met).unwrap_or_default();
+                let (exit, mut resources) = match judge(ended.reports, ended.status) {
+                    // PID 1 is the last to be killed for want of memory, not one that never is.
+                    Err(SandboxError::Died { .. }) if met.out_of_memory.is_some() => {
+                        (Exit::Signal(Signal::KILL.as_raw()), Resources::default())
                     }
-                    None => MetLimits::default(),
+                    result => result?,
                 };
+                if let Some(cgroup) = &cgroup {
+                    cgroup.account(&mut resources);
+                }
                 Ok(RunOutcome {
                     exit,
                     resources,

@@ -69,6 +69,63 @@ fn a_memory_bomb_ends_at_the_limit_and_says_so() {
     assert!(!outcome.stderr.contains("memory"), "{}", outcome.stderr);
 }
 
+/// A cgroup that limits memory, removed when it is dropped.
+struct MemoryParent {
+    folder: PathBuf,
+    /// Below the top of the hierarchy.
+    path: String,
+}
+
+impl MemoryParent {
+    fn new(bytes: u64) -> Self {
+        let name = format!("builder-test-memory-{}", std::process::id());
+        let own = fsio::read_to_string("/proc/self/cgroup").expect("our cgroups");
+        let legacy = Path::new("/sys/fs/cgroup/memory");
+        let (top, path, limit) = if legacy.is_dir() {
+            let mut lines = own.lines();
+            let own = lines
+                .find_map(|line| line.split_once(":memory:"))
+                .expect("our cgroup of memory")
+                .1;
+            let path = format!("{}/{name}", own.trim_end_matches('/'));
+            (legacy, path, "memory.limit_in_bytes")
+        } else {
+            let top = Path::new("/sys/fs/cgroup");
+            fsio::write_to(top.join("cgroup.subtree_control"), b"+memory")
+                .expect("limits below the top");
+            (top, format!("/{name}"), "memory.max")
+        };
+        let folder = top.join(path.trim_start_matches('/'));
+        fsio::create_dir(&folder).expect("a cgroup");
+        let parent = Self { folder, path };
+        fsio::write_to(parent.folder.join(limit), bytes.to_string().as_bytes()).expect("its limit");
+        parent
+    }
+}
+
+impl Drop for MemoryParent {
+    fn drop(&mut self) {
+        let _unused = fsio::remove_dir(&self.folder);
+    }
+}
+
+#[test]
+fn who_else_has_no_more_memory_is_told_from_the_step() {
+    require_capability!(Root, Overlay, Cgroup("memory"), Base(Busybox));
+    let env = TestEnv::new();
+    let parent = MemoryParent::new(24 << 20);
+    let flags = ["--memory", "500m", "--cgroup-parent", &parent.path];
+    let outcome = build(&env, &format!("exec {BOMB}"), &flags).exited(1);
+    says(
+        &outcome,
+        &[
+            "killed: out of memory: peak 2",
+            "a cgroup above the step has no more",
+        ],
+    );
+    assert!(left(&parent.folder).is_empty());
+}
+
 #[test]
 fn a_fork_bomb_ends_at_the_limit_and_says_so() {
     require_capability!(Root, Overlay, Cgroup("pids"), Base(Busybox));

@@ -18,8 +18,8 @@ use crate::fsio;
 pub(super) struct Place {
     /// In the hierarchy of version 2, with the controllers that are used there.
     pub(super) unified: Option<(PathBuf, BTreeSet<Controller>)>,
-    /// In hierarchies of version 1.
-    pub(super) legacy: BTreeMap<Controller, PathBuf>,
+    /// In hierarchies of version 1, with the controllers that are used there: one hierarchy can have several.
+    pub(super) legacy: BTreeMap<PathBuf, BTreeSet<Controller>>,
 }
 
 /// Finds the place for a step with these limits.
@@ -34,12 +34,13 @@ pub(super) fn find(hierarchies: &Hierarchies, limits: &Limits) -> Result<Place, 
     in_unified.retain(|controller| {
         let legacy = hierarchies.legacy.get(controller.name(Version::One));
         if let Some(position) = legacy {
-            place.legacy.insert(*controller, folder(position, parent));
+            let folder = folder(position, parent);
+            place.legacy.entry(folder).or_default().insert(*controller);
         }
         legacy.is_none()
     });
     if let Some(parent) = parent {
-        for folder in place.legacy.values() {
+        for folder in place.legacy.keys() {
             is_there(folder, parent)?;
         }
     }

@@ -1,6 +1,6 @@
 //! The cgroups of one step: made with their limits, read when the step has ended, removed when they are dropped.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ const ATTEMPTS: usize = 5;
 #[derive(Debug)]
 pub(in crate::sandbox) struct StepCgroup {
     pub(super) unified: Option<Made>,
-    pub(super) legacy: BTreeMap<Controller, Made>,
+    pub(super) legacy: Vec<(BTreeSet<Controller>, Made)>,
     pub(super) limits: Limits,
 }
 
@@ -56,7 +56,7 @@ impl StepCgroup {
     ) -> Result<Self, CgroupError> {
         let mut made = Self {
             unified: None,
-            legacy: BTreeMap::new(),
+            legacy: Vec::new(),
             limits: limits.clone(),
         };
         if let Some((parent, controllers)) = place.unified {
@@ -66,13 +66,15 @@ impl StepCgroup {
             }
             made.unified = Some(cgroup);
         }
-        for (controller, parent) in place.legacy {
+        for (parent, controllers) in place.legacy {
             let cgroup = Made::new(&parent, maker)?;
-            if controller == Controller::Cpuset {
-                inherit(&parent, &cgroup.folder)?;
+            for controller in &controllers {
+                if *controller == Controller::Cpuset {
+                    inherit(&parent, &cgroup.folder)?;
+                }
+                apply(&cgroup.folder, *controller, Version::One, limits)?;
             }
-            apply(&cgroup.folder, controller, Version::One, limits)?;
-            made.legacy.insert(controller, cgroup);
+            made.legacy.push((controllers, cgroup));
         }
         Ok(made)
     }
@@ -84,7 +86,7 @@ impl StepCgroup {
 
     /// Those of version 1, which PID 1 enters.
     pub(in crate::sandbox) fn legacy(&self) -> impl Iterator<Item = &Path> {
-        self.legacy.values().map(|made| made.folder.as_path())
+        self.legacy.iter().map(|(_, made)| made.folder.as_path())
     }
 }
 

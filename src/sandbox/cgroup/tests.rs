@@ -117,6 +117,16 @@ fn a_step_is_beside_the_builder_and_below_the_top() {
 }
 
 #[test]
+fn controllers_that_share_a_hierarchy_share_a_cgroup() {
+    let cgroup = "2:memory,pids:/own\n";
+    let mounts = "35 31 0:32 / /cg rw - cgroup cgroup rw,memory,pids\n";
+    let found = place::find(&Hierarchies::read(cgroup, mounts), &limits()).unwrap();
+    let both = [Controller::Memory, Controller::Pids].into();
+    assert_eq!(found.legacy, [(PathBuf::from("/cg/own"), both)].into());
+    assert_eq!(found.unified, None);
+}
+
+#[test]
 fn a_controller_that_nobody_offers_is_named() {
     let fake = Fake::new();
     fake.cgroup("", "cpu pids\n", "", "");
@@ -172,15 +182,15 @@ fn limits_are_written_before_anybody_is_in_the_cgroup() {
     assert_eq!((resources.read_bytes, resources.written_bytes), (11, 12));
     assert_eq!(resources.user_time.as_micros(), 5);
     let met = made.met();
-    let killed = OutOfMemory {
-        peak: Some(8 << 20),
-        limit: Some(8 << 20),
+    let peak = Some(8 << 20);
+    let killed = OutOfMemory::AtLimit {
+        peak,
+        limit: 8 << 20,
     };
     assert_eq!(met.out_of_memory, Some(killed));
     assert_eq!((met.refused_processes, met.throttled_periods), (Some(9), 6));
     write(&folder.join("memory.events"), "oom 0\noom_kill 1\n");
-    let killed = made.met().out_of_memory.unwrap();
-    assert_eq!(killed.limit, None, "it was the machine");
+    assert_eq!(made.met().out_of_memory, Some(OutOfMemory::Above { peak }));
     // Nobody takes the files away here.
     fsio::remove_tree(&folder).unwrap();
 }

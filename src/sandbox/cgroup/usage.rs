@@ -11,8 +11,9 @@ use crate::fsio;
 impl StepCgroup {
     /// The folder that counts for a controller.
     fn of(&self, controller: Controller) -> Option<(&Path, Version)> {
-        let legacy = self.legacy.get(&controller);
-        let legacy = legacy.map(|made| (made.folder.as_path(), Version::One));
+        let mut legacy = self.legacy.iter();
+        let legacy = legacy.find(|(controllers, _)| controllers.contains(&controller));
+        let legacy = legacy.map(|(_, made)| (made.folder.as_path(), Version::One));
         legacy.or_else(|| Some((self.unified()?, Version::Two)))
     }
 
@@ -74,9 +75,11 @@ impl StepCgroup {
                 (of("oom_kill")?, of("oom")?)
             }
         };
-        (kills > 0).then(|| OutOfMemory {
-            peak: self.peak(),
-            limit: self.limits.memory.filter(|_| at_limit > 0),
+        let peak = self.peak();
+        let limit = self.limits.memory.filter(|_| at_limit > 0);
+        (kills > 0).then_some(match limit {
+            Some(limit) => OutOfMemory::AtLimit { peak, limit },
+            None => OutOfMemory::Above { peak },
         })
     }
 }

@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::Errno;
 
 use super::super::setup::StepCgroups;
 use super::super::{Operation, SetupFailure};
@@ -43,9 +42,10 @@ pub(super) fn enter(cgroups: &StepCgroups) -> Result<(), SetupFailure> {
 }
 
 /// What [`raise`] takes; opened while the machine's `/proc` is there.
-pub(super) fn shield() -> Result<OwnedFd, Errno> {
+pub(super) fn shield() -> Option<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    openat(CWD, "/proc/self/oom_score_adj", flags, Mode::empty())
+    // Some machines hide it from others than its owner; then the kernel chooses by size.
+    openat(CWD, "/proc/self/oom_score_adj", flags, Mode::empty()).ok()
 }
 
 /// Makes PID 1 the last to be killed in its cgroup. After the command was started: that is not to inherit it.

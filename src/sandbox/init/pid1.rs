@@ -57,7 +57,7 @@ fn run_step(
     rustix::process::umask(Mode::empty());
     let mut shield = None;
     if let Some(cgroups) = &program.cgroups {
-        shield = Some(membership::shield().map_err(failed(Operation::EnterCgroup, ""))?);
+        shield = membership::shield();
         membership::enter(cgroups)?;
     }
     unshare(&program.namespaces).map_err(failed(Operation::Unshare, ""))?;
