@@ -147,6 +147,17 @@ fn step_hints(error: &StepError, disk: &dyn Fn(&fsio::Error) -> Vec<String>) -> 
         StepError::Sandbox { source, .. } | StepError::Limits(source) => {
             source.hint().into_iter().map(str::to_owned).collect()
         }
+        StepError::Exit { one_id: true, .. } => vec![
+            "here files belong to one user, and commands that give them to others or become others (`chown`, `su`, package \
+             managers) fail: `builder doctor` tells how to get more ids"
+                .to_owned(),
+        ],
+        StepError::OtherUser { .. } => {
+            vec!["`builder doctor` tells how to get more ids, or run the builder as root".to_owned()]
+        }
+        error if has_unknown_owner(error) => vec![
+            "the builder's user has too few subordinate ids for this owner: see `builder doctor`".to_owned(),
+        ],
         StepError::NoFooting(obstacle) => vec![obstacle.remedy().to_owned()],
         StepError::SecretMissing { id } => {
             vec![format!("give it with `--secret id={id},src=FILE`")]
@@ -166,6 +177,18 @@ fn step_hints(error: &StepError, disk: &dyn Fn(&fsio::Error) -> Vec<String>) -> 
         }
         _ => Vec::new(),
     }
+}
+
+/// Whether a file could not be given to its owner because the user namespace does not have that one.
+fn has_unknown_owner(error: &StepError) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<fsio::Error>() {
+            return error.operation == fsio::SET_OWNER && error.is_invalid();
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn store_hints(error: &StoreError, disk: &dyn Fn(&fsio::Error) -> Vec<String>) -> Vec<String> {

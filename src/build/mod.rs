@@ -495,7 +495,8 @@ fn assembled(
 }
 
 /// What may be done to files on a footing.
-fn privileges(footing: Footing) -> Privileges {
+#[must_use]
+pub fn privileges(footing: Footing) -> Privileges {
     match (footing.has_one_id(), footing.in_user_namespace()) {
         (true, _) => Privileges::OneId,
         (false, true) => Privileges::UserNamespace,

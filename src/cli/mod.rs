@@ -60,11 +60,23 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Check(args) => commands::check::run(&args, &preferences()?, environment),
         Command::Config(args) => commands::config::run(&args, &preferences()?, environment),
         Command::Context(args) => commands::context::run(&args, environment),
-        Command::Du(args) => commands::space::du(&args, &preferences()?.root.value, environment),
-        Command::Prune(args) => {
-            commands::space::prune(&args, &preferences()?.root.value, environment)
+        Command::Du(args) => {
+            let preferences = preferences()?;
+            // What a step made may be for the eyes of other ids only.
+            let _footing = Footing::take();
+            commands::space::du(&args, &preferences.root.value, environment)
         }
-        Command::Fsck(args) => commands::fsck::run(&args, &preferences()?.root.value, environment),
+        Command::Prune(args) => {
+            let preferences = preferences()?;
+            let _footing = Footing::take();
+            commands::space::prune(&args, &preferences.root.value, environment)
+        }
+        Command::Fsck(args) => commands::fsck::run(
+            &args,
+            &preferences()?.root.value,
+            Footing::take(),
+            environment,
+        ),
         Command::Plan(args) => {
             commands::plan::run(&args, &preferences()?, Footing::take(), environment)
         }

@@ -28,6 +28,8 @@ const PLAN: &str = "plan";
 #[derive(Debug)]
 pub(super) struct Environment {
     variables: BTreeMap<OsString, OsString>,
+    /// Whether the program was started as root; later it may be root of a namespace only.
+    is_root: bool,
     /// Whether messages may have colours.
     pub(super) colours: bool,
     /// Whether standard error is a terminal.
@@ -65,6 +67,7 @@ impl Environment {
             colours: terminal && !plain,
             terminal,
             debug: false,
+            is_root: rustix::process::geteuid().is_root(),
         }
     }
 
@@ -79,12 +82,13 @@ impl Environment {
             colours: false,
             terminal: false,
             debug: false,
+            is_root: rustix::process::geteuid().is_root(),
         }
     }
 
     /// The folder of the store where nobody chose one: the system's for root and the user's for others.
     pub(super) fn data_folder(&self) -> PathBuf {
-        if rustix::process::geteuid().is_root() {
+        if self.is_root {
             return PathBuf::from("/var/lib/builder");
         }
         let home = || {

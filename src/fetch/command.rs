@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{FetchError, GitError};
 use crate::registry::Secret;
-use crate::sys::process;
+use crate::sys::{identity, process};
 
 /// How often a running program is looked at.
 const POLL: Duration = Duration::from_millis(10);
@@ -101,6 +101,7 @@ impl Git<'_> {
             .stderr(Stdio::piped())
             // Helpers that it starts are stopped with it.
             .process_group(0);
+        identity::as_ourselves(&mut command);
         process::dies_with_us(&mut command);
         self.configure(&mut command);
         let mut child = command.spawn().map_err(GitError::Start)?;

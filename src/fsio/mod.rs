@@ -65,6 +65,12 @@ impl Error {
         )
     }
 
+    /// Whether the operating system found that it makes no sense: an owner that the user namespace does not have.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        self.source.kind() == io::ErrorKind::InvalidInput
+    }
+
     /// Whether permission was refused.
     #[must_use]
     pub fn is_permission(&self) -> bool {
@@ -307,13 +313,16 @@ pub fn set_mode(path: impl AsRef<Path>, mode: u32) -> Result<()> {
         .context("set the mode of", path)
 }
 
+/// What failed when a file could not be given to its owner.
+pub const SET_OWNER: &str = "set the owner of";
+
 /// Gives a file or folder to somebody.
 ///
 /// # Errors
 /// What the operating system answered, with the path.
 pub fn set_owner(path: impl AsRef<Path>, uid: u32, gid: u32) -> Result<()> {
     let path = path.as_ref();
-    std::os::unix::fs::chown(path, Some(uid), Some(gid)).context("set the owner of", path)
+    std::os::unix::fs::chown(path, Some(uid), Some(gid)).context(SET_OWNER, path)
 }
 
 /// Sets the time at which a file was last changed.

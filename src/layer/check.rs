@@ -21,12 +21,14 @@ use crate::oci::Digest;
 /// The first difference, or what cannot be read.
 pub fn check_directory(toc: &Toc, root: &Path, privileges: Privileges) -> Result<()> {
     let mut beneath = Beneath::open(root)?;
-    check_names(toc, root, Path::new(""))?;
+    check_names(toc, root, Path::new(""), privileges)?;
     for entry in toc.entries() {
         if entry.is_directory() && !entry.path.as_os_str().is_empty() {
-            check_names(toc, root, &entry.path)?;
+            check_names(toc, root, &entry.path, privileges)?;
         }
-        check_entry(entry, root, privileges)?;
+        if !may_be_missing(entry, privileges) {
+            check_entry(entry, root, privileges)?;
+        }
         if let EntryKind::File { digest, .. } = entry.kind {
             check_content(&mut beneath, entry, digest)?;
         }
@@ -35,18 +37,31 @@ pub fn check_directory(toc: &Toc, root: &Path, privileges: Privileges) -> Result
 }
 
 /// Nothing is missing and nothing is there besides.
-fn check_names(toc: &Toc, root: &Path, directory: &Path) -> Result<()> {
+fn check_names(toc: &Toc, root: &Path, directory: &Path, privileges: Privileges) -> Result<()> {
+    let of_table = |entry: &&Entry| !may_be_missing(entry, privileges);
     let expected: BTreeSet<OsString> = toc
         .children(directory)
+        .filter(of_table)
         .map(|entry| entry.name().to_owned())
         .collect();
     let found: BTreeSet<OsString> = fsio::read_dir_sorted(root.join(directory))?
         .into_iter()
         .collect();
-    match expected.symmetric_difference(&found).next() {
+    let allowed = |name: &&OsString| toc.get(directory.join(name)).is_none();
+    let missing = expected.difference(&found).next();
+    match missing.or_else(|| found.difference(&expected).find(allowed)) {
         None => Ok(()),
         Some(name) => Err(changed(directory.join(name), "is missing or was added")),
     }
+}
+
+/// Whether the directory may lack an entry: only root of the machine can make devices.
+fn may_be_missing(entry: &Entry, privileges: Privileges) -> bool {
+    privileges != Privileges::Full
+        && matches!(
+            entry.kind,
+            EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. }
+        )
 }
 
 fn check_entry(entry: &Entry, root: &Path, privileges: Privileges) -> Result<()> {
@@ -70,8 +85,8 @@ fn check_entry(entry: &Entry, root: &Path, privileges: Privileges) -> Result<()>
         );
     let same =
         (there.mode() & MODE_BITS, there.uid(), there.gid()) == (entry.mode, entry.uid, entry.gid);
-    // The top is mounted over, and others than root cannot give files away.
-    if privileges == Privileges::Full
+    // The top is mounted over, and who has one id cannot give files away.
+    if privileges != Privileges::OneId
         && !says_nothing
         && !same
         && !entry.path.as_os_str().is_empty()

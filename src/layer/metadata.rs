@@ -77,7 +77,7 @@ pub(super) fn apply(
                 chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
             }
         }
-        .context("set the owner of", shown)?;
+        .context(fsio::SET_OWNER, shown)?;
     }
     for (name, value) in &entry.xattrs {
         set_xattr(target, name, value, privileges, shown)?;

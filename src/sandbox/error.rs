@@ -147,6 +147,9 @@ impl SetupFailure {
             (Operation::MountOverlay, rustix::io::Errno::INVAL | rustix::io::Errno::NODEV) => Some(
                 "the file system below the builder's `--root` may not support overlay mounts: choose another",
             ),
+            (Operation::SetUser, rustix::io::Errno::INVAL) => Some(
+                "the builder's user has too few subordinate ids for this one: see `builder doctor`",
+            ),
             (_, rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => {
                 Some("the disk is full: `builder prune` frees space")
             }

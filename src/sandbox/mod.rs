@@ -25,7 +25,7 @@ pub use cancel::Cancel;
 pub use cgroup::CgroupError;
 pub use device::{Device, DeviceKind};
 pub use error::{ExecFailure, ExecProblem, Operation, SandboxError, SetupFailure, SpecProblem};
-pub use footing::{Footing, Obstacle, Rung};
+pub use footing::{Footing, Obstacle, Rung, Shortcoming};
 pub use limits::{CpuLimits, DeviceLimit, IoLimits, Limits, SwapLimit};
 pub use outcome::{Exit, MetLimits, OutOfMemory, Resources, RunOutcome};
 pub use parent::NativeRunner;

@@ -34,7 +34,7 @@ pub fn prepare(folder: &Path, root: Option<&Entry>) -> fsio::Result<Active> {
     if let Some(root) = root {
         match fsio::set_owner(&active.upper, root.uid, root.gid) {
             // Without root all is owned by one user, and ownership lives in the table of contents.
-            Err(error) if error.is_permission() => {}
+            Err(error) if error.is_permission() || error.is_invalid() => {}
             result => result?,
         }
     }

@@ -34,6 +34,8 @@ pub enum StepError {
         exit: Exit,
         /// The limits that it met, one of which may be the reason.
         met: MetLimits,
+        /// Whether it ran where there is one user only, which may be why.
+        one_id: bool,
     },
     /// The command could not be run.
     #[error("process \"{process}\" {}: {source}", not_run(source))]
@@ -49,6 +51,16 @@ pub enum StepError {
     /// Limits that this machine cannot hold a RUN to.
     #[error("RUN cannot be limited: {0}")]
     Limits(#[source] SandboxError),
+    /// A RUN as a user that cannot be become here.
+    #[error(
+        "this RUN is to run as user {uid}, group {gid}, and here there is no user but root: the builder's user has one id"
+    )]
+    OtherUser {
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
     /// `USER` or `--chown` names somebody who is not there.
     #[error(transparent)]
     User(#[from] super::step::UserError),
@@ -207,6 +219,7 @@ impl StepError {
             }
             Self::NoFooting(_)
             | Self::Limits(_)
+            | Self::OtherUser { .. }
             | Self::Agent(_)
             | Self::Device(_)
             | Self::Layer(_)

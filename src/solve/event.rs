@@ -34,6 +34,13 @@ pub enum BuildEvent {
         /// One line that says why.
         reason: String,
     },
+    /// How steps are run on this machine; before the first that runs.
+    Footing {
+        /// The rung, as a word: `root`, `subordinate-ids`, `one-id`, `chroot`.
+        rung: &'static str,
+        /// The same in one line.
+        text: String,
+    },
     /// Something that people should know of a line of work: where its result comes from.
     Noted {
         /// Which.

@@ -44,8 +44,8 @@ pub struct Checked {
 pub struct CheckRequest {
     /// Forget what is damaged.
     pub repair: bool,
-    /// Compare owners and modes too: those of layers that root unpacked.
-    pub owners: bool,
+    /// How this process makes files: without other ids, owners and modes are not compared.
+    pub privileges: Privileges,
     /// Says whether the bytes of a context's index are sound: what they mean is not the store's affair.
     pub is_index: fn(&[u8]) -> bool,
 }
@@ -253,11 +253,7 @@ fn check_layer(
             }
         } else if name == "dir" || name.starts_with("dir-") {
             has_content = true;
-            let privileges = match request.owners {
-                true => Privileges::Full,
-                false => Privileges::OneId,
-            };
-            layer::check_directory(&toc, &path, privileges)
+            layer::check_directory(&toc, &path, request.privileges)
                 .map_err(|error| format!("its directory: {}", fsio::with_causes(&error)))?;
         } else if name.starts_with("blob-") {
             let blob: Option<Descriptor> = record::read(&path);

@@ -15,6 +15,7 @@ mod images;
 mod layers;
 mod lease;
 mod lock;
+mod owners;
 mod paths;
 mod prune;
 mod record;
@@ -101,6 +102,19 @@ pub enum StoreError {
         free: u64,
         /// The folder of the store.
         root: PathBuf,
+    },
+    /// Directories in it belong to others than they should.
+    #[error(
+        "the store `{}` was made by {made}, and this process is {here}: owners of files would be wrong",
+        root.display()
+    )]
+    OtherOwners {
+        /// The folder of the store.
+        root: PathBuf,
+        /// Who made it.
+        made: &'static str,
+        /// Who this is.
+        here: &'static str,
     },
     /// Nobody wants it any more.
     #[error("interrupted")]

@@ -23,6 +23,7 @@
 //!     contexts/abcd…                  stat index of one context root
 //!     mounts/<escaped id>/            `RUN --mount=type=cache` directories
 //!     mounted/<escaped id>            its time says when the directory was used last; bytes, where they are counted
+//!     owners                            record: ids of the user namespace that the store was made in; none for root
 //!     space                             record: bytes of the whole store, where there is a ceiling
 //!     scaffold/                         mount points below every RUN's root file system
 //!     locks/<kind>                      locked by the byte while a thing is being made, or is in use
@@ -135,6 +136,10 @@ impl Paths {
 
     pub(super) fn blob(&self, digest: Digest) -> PathBuf {
         self.named("blobs/sha256", digest)
+    }
+
+    pub(super) fn owners(&self) -> PathBuf {
+        self.root.join("owners")
     }
 
     pub(super) fn layers(&self) -> PathBuf {

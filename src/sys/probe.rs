@@ -1,5 +1,7 @@
 //! What the kernel and the process's rights offer for a sandbox.
 
+use std::os::fd::AsFd as _;
+
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsOpenFlags, OpenTreeFlags, fsopen, open_tree};
@@ -12,9 +14,6 @@ pub struct Kernel {
     pub euid: u32,
     /// Whether this process may mount (and so may make namespaces of all kinds without a user namespace).
     pub may_mount: bool,
-    /// Whether the kernel has overlay file systems. A module that is not loaded yet counts as absent unless this process may
-    /// mount, which loads it.
-    pub overlay: bool,
     /// Whether mounts can be made by descriptor (Linux 5.2).
     pub mount_descriptors: bool,
 }
@@ -27,11 +26,59 @@ pub fn kernel() -> Kernel {
     Kernel {
         euid: rustix::process::geteuid().as_raw(),
         may_mount,
-        overlay: has_file_system("overlay")
-            || (may_mount && fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).is_ok()),
         mount_descriptors: open_tree(CWD, "/", OpenTreeFlags::OPEN_TREE_CLOEXEC).err()
             != Some(Errno::NOSYS),
     }
+}
+
+/// Why a user namespace could not be made, as far as the settings of the machine say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forbidden {
+    /// `kernel.unprivileged_userns_clone` is 0 (Debian before 11, some hardened kernels).
+    UsernsClone,
+    /// `kernel.apparmor_restrict_unprivileged_userns` is 1 (Ubuntu from 23.10 on).
+    AppArmor,
+    /// `user.max_user_namespaces` is 0 (RHEL 7, hardened machines).
+    MaxUserNamespaces,
+    /// No setting that is known: a filter of system calls, another security module.
+    Unknown,
+}
+
+/// Looks for the setting that forbids user namespaces.
+#[must_use]
+pub fn why_forbidden() -> Forbidden {
+    let setting = |path: &str| read_small(path)?.trim().parse::<u64>().ok();
+    if setting("/proc/sys/kernel/unprivileged_userns_clone") == Some(0) {
+        Forbidden::UsernsClone
+    } else if setting("/proc/sys/user/max_user_namespaces") == Some(0) {
+        Forbidden::MaxUserNamespaces
+    } else if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == Some(1) {
+        Forbidden::AppArmor
+    } else {
+        Forbidden::Unknown
+    }
+}
+
+/// Whether overlays can be made, asked by making one that is never mounted, which also loads the module.
+#[must_use]
+pub fn has_overlay() -> bool {
+    has_file_system("overlay") || fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).is_ok()
+}
+
+/// Whether this process may mount here, asked by making a file system that is never mounted: capabilities do not tell what a
+/// security module forbids.
+///
+/// # Errors
+/// What the kernel answered.
+pub fn may_mount_here() -> rustix::io::Result<()> {
+    let memory = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_create(memory.as_fd())?;
+    rustix::mount::fsmount(
+        memory.as_fd(),
+        rustix::mount::FsMountFlags::FSMOUNT_CLOEXEC,
+        rustix::mount::MountAttrFlags::empty(),
+    )
+    .map(drop)
 }
 
 fn has_file_system(name: &str) -> bool {

@@ -23,12 +23,21 @@ impl SingleThreaded {
     /// # Errors
     /// `BUSY` if there are more threads, or if `/proc` does not say; `NOSYS` before Linux 5.9.
     pub fn begin() -> Result<Self> {
+        let evidence = Self::so_far()?;
+        close_range(3, 0)?;
+        Ok(evidence)
+    }
+
+    /// Looks whether the process has one thread; what it has inherited stays open. Good until the first thread is started.
+    ///
+    /// # Errors
+    /// `BUSY` if there are more threads, or if `/proc` does not say.
+    pub fn so_far() -> Result<Self> {
         // A directory has two links and one for each directory in it: here one a thread.
         let tasks = rustix::fs::stat("/proc/self/task")?;
         if tasks.st_nlink != 3 {
             return Err(Errno::BUSY);
         }
-        close_range(3, 0)?;
         Ok(Self(PhantomData))
     }
 }

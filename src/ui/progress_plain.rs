@@ -163,6 +163,7 @@ impl EventSink for PlainProgress {
                 let why = format!("why: {}", text::one_line(&reason));
                 self.line(id, &self.painted(Style::Faint, &why));
             }
+            BuildEvent::Footing { text, .. } => self.free_line(&units::footing(&text)),
             BuildEvent::Noted { id, text } => self.line(id, &text::one_line(&text)),
             BuildEvent::Output { id, bytes } => self.output(id, &bytes),
             BuildEvent::Progress { id, current, total } => self.progress(id, current, total),

@@ -132,6 +132,7 @@ impl Record {
             }
             BuildEvent::Missed { .. }
             | BuildEvent::Used { .. }
+            | BuildEvent::Footing { .. }
             | BuildEvent::Noted { .. }
             | BuildEvent::Progress { .. }
             | BuildEvent::Warning { .. }

@@ -71,6 +71,11 @@ pub(super) fn seconds(millis: u64) -> String {
     format!("{}.{}s", tenths / 10, tenths % 10)
 }
 
+/// How steps are run: `steps run as root of the machine`.
+pub(super) fn footing(text: &str) -> String {
+    format!("steps run {text}")
+}
+
 /// What the cache saved and cost: `cache saved 212 s, cost 0.4 s`.
 pub(super) fn account(saved_millis: u64, cost_millis: u64) -> String {
     let seconds = |millis: u64| match millis {

@@ -4,6 +4,7 @@ use super::super::args::BuildArgs;
 use super::super::failure::Failure;
 use super::super::preferences::Preferences;
 use super::super::settings::{self, Environment};
+use super::claim;
 use super::workshop::Workshop;
 use crate::build::{self, Sources};
 use crate::sandbox::Footing;
@@ -22,6 +23,7 @@ pub(in crate::cli) fn run(
         return super::call::run(call, &request, mode, environment);
     }
     let mut workshop = Workshop::open(&request, footing, environment)?;
+    claim(&workshop.store, footing)?;
     workshop.runner = workshop
         .runner
         .with_scaffold(workshop.store.scaffold())

@@ -5,8 +5,11 @@ use std::path::Path;
 use super::super::args::FsckArgs;
 use super::super::failure::Failure;
 use super::super::settings::Environment;
+use super::claim;
 use super::space::existing;
+use crate::build;
 use crate::context::StatIndex;
+use crate::sandbox::Footing;
 use crate::store::CheckRequest;
 use crate::ui::Console;
 
@@ -14,6 +17,7 @@ use crate::ui::Console;
 pub(in crate::cli) fn run(
     args: &FsckArgs,
     root: &Path,
+    footing: Footing,
     environment: &Environment,
 ) -> Result<(), Failure> {
     let mut console = Console::process(environment.colours);
@@ -21,9 +25,10 @@ pub(in crate::cli) fn run(
     let Some(store) = existing(root)? else {
         return say("there is no store yet: nothing to check".to_owned());
     };
+    claim(&store, footing)?;
     let request = CheckRequest {
         repair: !args.dry_run,
-        owners: rustix::process::geteuid().is_root(),
+        privileges: build::privileges(footing),
         is_index: StatIndex::is_sound,
     };
     let checked = store.check(&request).map_err(Failure::environment)?;

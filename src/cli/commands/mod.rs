@@ -22,10 +22,10 @@ use network::Network;
 
 use super::failure::Failure;
 use super::settings::{self, Environment};
-use crate::build::{Request, Resolver};
+use crate::build::{Request, Resolver, privileges};
 use crate::fetch::Fetcher;
 use crate::registry::{Client, Secret};
-use crate::sandbox::Cancel;
+use crate::sandbox::{Cancel, Footing};
 use crate::store::{Ceiling, Store};
 
 /// Finds images and fetches trees, with the logins among the secrets.
@@ -72,4 +72,16 @@ fn open_store(root: &Path, cache_max: Option<u64>) -> Result<Arc<Store>, Failure
     });
     let store = Store::open(root).map_err(failed)?;
     Ok(Arc::new(store.with_ceiling(ceiling)))
+}
+
+/// Makes sure that files in the store belong to whom they should, for a process that has a way to run steps.
+fn claim(store: &Store, footing: Footing) -> Result<(), Failure> {
+    if footing.rung().is_err() {
+        // It makes no directories of layers, and reads those that are there as anybody may.
+        return Ok(());
+    }
+    store.claim(privileges(footing)).map_err(|error| {
+        Failure::environment(error)
+            .hint("choose another folder with `--root DIR`, or remove this one as whoever made it")
+    })
 }

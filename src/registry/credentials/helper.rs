@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::{CredentialsError, Login};
 use crate::registry::transport::Secret;
+use crate::sys::identity;
 
 /// What a helper says, on standard output and with a failing exit code, if it knows nothing about the registry.
 const NOT_FOUND: &str = "credentials not found";
@@ -51,6 +52,8 @@ fn ask(
         registry: registry.to_owned(),
         reason,
     };
+    // It looks for the keychain of whoever it runs as.
+    identity::as_ourselves(&mut command);
     let mut child = command
         .arg("get")
         .stdin(Stdio::piped())

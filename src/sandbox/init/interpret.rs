@@ -305,10 +305,12 @@ fn make_kernel_file_system(
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
     match mount::create(kind, &options, flags) {
-        // A user namespace that uses the machine's network may not mount this one, but may show the machine's.
-        Err(Errno::PERM) if kind == "sysfs" => {
-            let machine = mount::path_descriptor(Path::new("/sys"))?;
-            clone_with(machine.as_fd(), flags)
+        // A user namespace may not mount these where it sees less of them (a container's `/proc` has parts covered), or uses
+        // the machine's network, but may show what it sees.
+        Err(Errno::PERM) if kind == "sysfs" || kind == "proc" => {
+            let seen = if kind == "proc" { "/proc" } else { "/sys" };
+            let seen = mount::path_descriptor(Path::new(seen))?;
+            clone_with(seen.as_fd(), flags)
         }
         result => result,
     }

@@ -17,7 +17,7 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub use copy::CopyError;
@@ -35,7 +35,7 @@ use super::publisher::Publication;
 use super::state::{LayerHandle, State};
 use super::times::rfc3339;
 use crate::fsio::Stoppable;
-use crate::layer::{Layer, Privileges};
+use crate::layer::Layer;
 use crate::oci::Digest;
 use crate::plan::{Plan, StateRef, Step, StepId, StepKind, TreeSource};
 use crate::store::{Lock, StepRecord, StepResources, StoreError};
@@ -53,6 +53,7 @@ pub(super) struct Worker<'a> {
     layers: &'a Layers<'a>,
     /// Steps whose layer a RUN or a mount will need as a directory.
     wants_directory: Vec<bool>,
+    has_told_footing: AtomicBool,
     /// What was built the last time.
     past: Past,
     /// Microseconds that went into keys and look-ups.
@@ -72,11 +73,12 @@ impl<'a> Worker<'a> {
             plan,
             environment,
             layers,
-            // Without root there are no RUN steps, and nobody mounts anything.
-            wants_directory: match environment.privileges {
-                Privileges::Full => wants_directory(plan),
-                _ => vec![false; plan.steps.len()],
+            // Where no RUN can run, nobody mounts anything.
+            wants_directory: match environment.footing.rung() {
+                Ok(_) => wants_directory(plan),
+                Err(_) => vec![false; plan.steps.len()],
             },
+            has_told_footing: AtomicBool::new(false),
             past: Past::new(places),
             cost: AtomicU64::default(),
         }
@@ -84,6 +86,11 @@ impl<'a> Worker<'a> {
 
     pub(super) fn step(&self, id: StepId) -> &'a Step {
         self.plan.step(id)
+    }
+
+    /// Whether no step asked before: the first that runs tells how.
+    fn is_first_to_run(&self) -> bool {
+        !self.has_told_footing.swap(true, Ordering::Relaxed)
     }
 
     /// What was built the last time.

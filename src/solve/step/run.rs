@@ -16,7 +16,7 @@ use crate::layer::scan_upper;
 use crate::plan::{NetworkMode, RunMount, RunStep};
 use crate::sandbox::{
     DEFAULT_SHM_SIZE, Environment, Network, OverlayView, Resources, RunOutcome, SandboxSpec,
-    Security, files,
+    Security, User, files,
 };
 use crate::snapshot::{self, Active};
 use crate::store::{LayerForm, NewLayer, StepResources, Store};
@@ -42,7 +42,7 @@ pub(super) fn execute(
     inputs: &Inputs,
     report: &Reporter,
 ) -> Result<Made, StepError> {
-    worker.environment.footing.rung()?;
+    stand(worker, report)?;
     let store = worker.environment.store;
     let lower = worker.layers.directories(&inputs.below)?;
     let scratch = store.scratch()?;
@@ -87,7 +87,7 @@ pub(super) fn execute(
         source,
     })?;
     drop(mounts);
-    let resources = judge(process, &outcome, store, report)?;
+    let resources = judge(process, &outcome, worker, report)?;
     let (layer, _) = scan_upper(
         &upper,
         &stack,
@@ -122,7 +122,7 @@ pub(super) fn execute(
 fn judge(
     process: String,
     outcome: &RunOutcome,
-    store: &Store,
+    worker: &Worker<'_>,
     report: &Reporter,
 ) -> Result<StepResources, StepError> {
     let resources = used(&outcome.resources);
@@ -131,11 +131,12 @@ fn judge(
         resources,
     });
     if !outcome.exit.is_success() {
-        warn_of_full_disk(store, report);
+        warn_of_full_disk(worker.environment.store, report);
         return Err(StepError::Exit {
             process,
             exit: outcome.exit,
             met: outcome.met,
+            one_id: worker.environment.footing.has_one_id(),
         });
     }
     if let Some(killed) = outcome.met.out_of_memory {
@@ -160,6 +161,29 @@ fn used(resources: &Resources) -> StepResources {
     }
 }
 
+/// Makes sure that a step can run here, and tells how once a build.
+fn stand(worker: &Worker<'_>, report: &Reporter) -> Result<(), StepError> {
+    let rung = worker.environment.footing.rung()?;
+    if worker.is_first_to_run() {
+        report.event(BuildEvent::Footing {
+            rung: rung.name(),
+            text: rung.description().to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Without other ids nobody but root can be become.
+fn check_user(worker: &Worker<'_>, user: &User) -> Result<(), StepError> {
+    match worker.environment.footing.has_one_id() && (user.uid, user.gid) != (0, 0) {
+        true => Err(StepError::OtherUser {
+            uid: user.uid,
+            gid: user.gid,
+        }),
+        false => Ok(()),
+    }
+}
+
 fn warn_of_full_disk(store: &Store, report: &Reporter) {
     if let Some(free) = store.free_on_disk().filter(|free| *free < NEARLY_FULL) {
         report.event(BuildEvent::Warning {
@@ -180,6 +204,7 @@ fn spec(
 ) -> Result<SandboxSpec, StepError> {
     let settings = &worker.environment.run;
     let (user, home) = Accounts::of(worker.layers, &inputs.below).runner(&run.user)?;
+    check_user(worker, &user)?;
     let mut spec = SandboxSpec::new(rootfs, run.argv.clone());
     spec.env = environment(run, settings, &home, mounts);
     spec.cwd.clone_from(&run.cwd);

@@ -66,6 +66,11 @@ impl View {
                 }
             }
             BuildEvent::Used { .. } => {}
+            // What is as everybody expects it is not worth a line of somebody who watches.
+            BuildEvent::Footing { rung: "root", .. } => {}
+            BuildEvent::Footing { text, .. } => {
+                return vec![format!(" => {}", units::footing(&text))];
+            }
             BuildEvent::Noted { id, text } => {
                 if let Some(step) = self.running.get_mut(&id) {
                     step.remarks.push(text::one_line(&text));

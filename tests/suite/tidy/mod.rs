@@ -36,7 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["oci", "sys", "fsio", "layer"]),
     ("snapshot", &["oci", "sys", "fsio", "layer"]),
     ("sandbox", &["sys", "fsio"]),
-    ("registry", &["oci", "fsio"]),
+    ("registry", &["oci", "sys", "fsio"]),
     (
         "fetch",
         &[
