@@ -10,10 +10,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{limits, values};
+use crate::solve::Snapshotter;
 use crate::source::{Diagnostic, SourceFile};
 
 /// The names of all settings, as `builder config` lists them.
-pub(super) const SETTINGS: [&str; 9] = [
+pub(super) const SETTINGS: [&str; 10] = [
     "root",
     "cache-max",
     "jobs",
@@ -22,6 +23,7 @@ pub(super) const SETTINGS: [&str; 9] = [
     "memory",
     "pids-limit",
     "timeout",
+    "snapshotter",
     "registry",
 ];
 
@@ -44,6 +46,8 @@ pub(super) struct Config {
     pub(super) memory: Option<Option<u64>>,
     pub(super) pids_limit: Option<Option<u64>>,
     pub(super) timeout: Option<Option<Duration>>,
+    /// `Some(None)`: the best that the machine allows.
+    pub(super) snapshotter: Option<Option<Snapshotter>>,
     /// By name as in references.
     pub(super) registries: BTreeMap<String, RegistryConfig>,
 }
@@ -97,6 +101,7 @@ impl Reading<'_> {
                 "memory" => config.memory = self.text(value, limits::memory),
                 "pids-limit" => config.pids_limit = self.text(value, limits::count),
                 "timeout" => config.timeout = self.text(value, limits::timeout),
+                "snapshotter" => config.snapshotter = self.text(value, values::snapshotter),
                 "registry" => self.registries(value, config),
                 _ => self.unknown(key, &SETTINGS),
             }
@@ -280,6 +285,7 @@ mod tests {
             memory = "2g"
             pids-limit = "500"
             timeout = "none"
+            snapshotter = "copy"
             [registry."docker.io"]
             mirrors = ["https://mirror.example.com/hub", "other:5000"]
             [registry."other:5000"]
@@ -303,6 +309,7 @@ mod tests {
             memory: Some(Some(2 << 30)),
             pids_limit: Some(Some(500)),
             timeout: Some(None),
+            snapshotter: Some(Some(Snapshotter::Copy)),
             registries: registries.into(),
         };
         assert_eq!(config, Ok(expected));

@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::settings::Environment;
 use super::{limits, values};
 use crate::fsio;
+use crate::solve::Snapshotter;
 use crate::source::{SourceMap, boolean};
 
 /// The file of the machine.
@@ -80,6 +81,7 @@ pub(super) struct Preferences {
     pub(super) memory: Setting<Option<u64>>,
     pub(super) pids_limit: Setting<Option<u64>>,
     pub(super) timeout: Setting<Option<Duration>>,
+    pub(super) snapshotter: Setting<Option<Snapshotter>>,
     pub(super) registries: BTreeMap<String, RegistryPreferences>,
     /// The files that were looked for, the first one goes first, and whether they are there.
     pub(super) files: Vec<(PathBuf, bool)>,
@@ -140,6 +142,11 @@ impl Preferences {
                 .unwrap_or_else(|| built_in(None)),
             timeout: layers
                 .value("BUILDER_TIMEOUT", limits::timeout, |config| config.timeout)?
+                .unwrap_or_else(|| built_in(None)),
+            snapshotter: layers
+                .value("BUILDER_SNAPSHOTTER", values::snapshotter, |config| {
+                    config.snapshotter
+                })?
                 .unwrap_or_else(|| built_in(None)),
             registries: layers.registries()?,
             files: configs

@@ -42,6 +42,7 @@ pub(super) fn run(
             .map_err(usage)?,
         ca_bundle: args.ca_certs.as_deref().map(ca_bundle).transpose()?,
         offline: preferences.offline.value,
+        snapshotter: preferences.snapshotter.value,
         ulimits: args
             .ulimit
             .iter()

@@ -275,6 +275,9 @@ fn with_flags(args: &BuildArgs, preferences: &Preferences) -> Preferences {
         jobs: preferences.jobs.or_flag(args.jobs, "--jobs"),
         tag_age: preferences.tag_age.or_flag(args.input.tag_age, "--tag-age"),
         offline: preferences.offline.or_flag(args.input.offline, "--offline"),
+        snapshotter: preferences
+            .snapshotter
+            .or_flag(args.snapshotter, "--snapshotter"),
         ..preferences
     }
 }

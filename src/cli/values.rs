@@ -9,6 +9,7 @@ use crate::agent::DEFAULT_ID;
 use crate::export::csv_fields;
 use crate::oci::Reference;
 use crate::sandbox::{LimitedResource, Ulimit};
+use crate::solve::Snapshotter;
 use crate::source::boolean;
 
 /// `id=ID[,src=FILE|env=VAR]` as typed.
@@ -200,6 +201,15 @@ pub(super) fn limit(text: &str) -> Result<Option<u64>, String> {
         text => size(text)
             .map(Some)
             .map_err(|_| format!("invalid size `{text}`, expected for example 20G, or none")),
+    }
+}
+
+/// Reads a way to make root file systems; `None` is the best that the machine allows.
+pub(super) fn snapshotter(text: &str) -> Result<Option<Snapshotter>, String> {
+    match (text.trim(), Snapshotter::from_word(text.trim())) {
+        ("auto", _) => Ok(None),
+        (_, Some(way)) => Ok(Some(way)),
+        (text, None) => Err(format!("`{text}` is none of auto, overlay, copy")),
     }
 }
 

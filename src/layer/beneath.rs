@@ -28,6 +28,9 @@ const PLACE: OFlags = OFlags::PATH
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
+/// What the kernel takes in one piece.
+const LONGEST_PATH: usize = 4096;
+
 impl Beneath {
     /// Opens the directory at the top, whose own path may lead through links.
     pub(super) fn open(path: impl Into<PathBuf>) -> fsio::Result<Self> {
@@ -124,6 +127,9 @@ impl Beneath {
 
     fn open_at(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        if path.as_os_str().len() >= LONGEST_PATH {
+            return self.open_step_by_step(path, flags);
+        }
         match openat2(&self.root, path, flags, Mode::empty(), resolve) {
             // Some container runtimes answer this to calls that they do not know.
             Err(Errno::NOSYS | Errno::PERM) => self.open_step_by_step(path, flags),

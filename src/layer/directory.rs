@@ -253,7 +253,7 @@ impl DirectoryWriter {
     fn put_whiteout(&mut self, path: &Path) -> Result<()> {
         let parent = self.root.make_parent(path)?;
         let name = path.file_name().unwrap_or_default();
-        let made = mknodat(&parent, name, FileType::CharacterDevice, Mode::empty(), 0);
+        let made = metadata::make_whiteout(parent.as_fd(), name);
         Ok(made.context("mark as removed", &self.root.shown(path))?)
     }
 

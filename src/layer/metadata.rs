@@ -10,8 +10,9 @@ use std::path::Path;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{
-    AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat,
-    fchmod, fchown, flistxattr, fsetxattr, futimens, lgetxattr, llistxattr, lsetxattr, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
+    chmodat, chownat, fchmod, fchown, flistxattr, fsetxattr, futimens, lgetxattr, llistxattr,
+    lsetxattr, mknodat, openat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -39,6 +40,9 @@ impl Privileges {
         }
     }
 }
+
+/// The attribute of an empty file that stands for a removal.
+const WHITEOUT_ATTRIBUTE: &str = "user.overlay.whiteout";
 
 /// A file to look at or to change.
 #[derive(Clone, Copy, Debug)]
@@ -94,8 +98,51 @@ pub(super) fn apply(
     set_mtime(target, entry.mtime, shown)
 }
 
+/// Gives a file the owner, attributes, mode and time of another, which `like` and `xattrs` describe.
+pub(super) fn copy_onto(
+    target: Target<'_>,
+    like: &Stat,
+    xattrs: &Xattrs,
+    shown: &Path,
+) -> fsio::Result<()> {
+    let owner = (
+        Some(Uid::from_raw(like.st_uid)),
+        Some(Gid::from_raw(like.st_gid)),
+    );
+    match target {
+        Target::Open(file) => fchown(file, owner.0, owner.1),
+        Target::Named(directory, name) => {
+            chownat(directory, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)
+        }
+    }
+    .context("set the owner of", shown)?;
+    for (name, value) in xattrs {
+        // What could be set on the original is put up with here: it may have been made with more rights.
+        set_xattr(target, name, value, Privileges::UserNamespace, shown)?;
+    }
+    let mode = Mode::from_raw_mode(like.st_mode);
+    match target {
+        Target::Open(file) => fchmod(file, mode).context("set the mode of", shown)?,
+        Target::Named(..) if FileType::from_raw_mode(like.st_mode).is_symlink() => {}
+        Target::Named(directory, name) => {
+            chmodat(directory, name, mode, AtFlags::empty()).context("set the mode of", shown)?;
+        }
+    }
+    let nanoseconds = i64::try_from(like.st_mtime_nsec).unwrap_or(0);
+    set_times(target, (like.st_mtime, nanoseconds), shown)
+}
+
 /// Sets the time of the last change, in whole seconds.
 pub(super) fn set_mtime(target: Target<'_>, seconds: i64, shown: &Path) -> fsio::Result<()> {
+    set_times(target, (seconds, 0), shown)
+}
+
+/// Sets the time of the last change, in seconds and nanoseconds.
+pub(super) fn set_times(
+    target: Target<'_>,
+    (seconds, nanoseconds): (i64, i64),
+    shown: &Path,
+) -> fsio::Result<()> {
     let times = Timestamps {
         last_access: Timespec {
             tv_sec: 0,
@@ -103,7 +150,7 @@ pub(super) fn set_mtime(target: Target<'_>, seconds: i64, shown: &Path) -> fsio:
         },
         last_modification: Timespec {
             tv_sec: seconds,
-            tv_nsec: 0,
+            tv_nsec: nanoseconds,
         },
     };
     match target {
@@ -138,6 +185,21 @@ fn set_xattr(
         Err(Errno::PERM) if privileges != Privileges::Full || name.starts_with(b"user.") => Ok(()),
         result => result.context("set an extended attribute of", shown),
     }
+}
+
+/// Marks a name as removed from the lower layers. Where the file system takes no such device (an overlay is one), the mark is
+/// what overlayfs has for that case: an empty file with an attribute.
+pub(super) fn make_whiteout(directory: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
+    match mknodat(directory, name, FileType::CharacterDevice, Mode::empty(), 0) {
+        Err(Errno::PERM) => {}
+        made => return made,
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mark = openat(directory, name, flags, Mode::empty())?;
+    fsetxattr(&mark, WHITEOUT_ATTRIBUTE, b"y", XattrFlags::empty()).inspect_err(|_| {
+        // A file that says nothing would count as a file.
+        let _unused = unlinkat(directory, name, AtFlags::empty());
+    })
 }
 
 /// Marks a directory as hiding what lower layers have in it. Unlike other attributes this has to work.

@@ -8,6 +8,8 @@
 //! | a tar of any origin | table of contents, diff ID, directory | [`read_tar`] |
 //! | table and content | directory | [`write_directory`], [`settle`] |
 //! | an overlay's upper directory | tar, table of contents, diff ID | [`scan_upper`] |
+//! | tables and directories | one tree of what they show | [`lay_out`] |
+//! | such a tree, worked in | what an overlay's upper directory would be | [`keep_changes`] |
 //! | table and directory | the same tar again | [`write_tar_from_directory`] |
 //! | table and directory | whether they agree | [`check_directory`] |
 //! | tar | compressed blob, and back | [`compress`], [`Decompressor`] |
@@ -18,6 +20,7 @@
 
 mod archive;
 mod beneath;
+mod changes;
 mod check;
 mod compress;
 mod content;
@@ -27,6 +30,7 @@ mod directory;
 mod entry;
 mod error;
 mod folder;
+mod lay_out;
 mod layer_read;
 mod metadata;
 mod remake;
@@ -46,6 +50,7 @@ mod toc_codec;
 mod tests;
 
 pub use archive::open_archive;
+pub use changes::keep_changes;
 pub use check::check_directory;
 pub use compress::{Compressed, Compression, Compressor, compress};
 pub use content::ContentSource;
@@ -54,6 +59,7 @@ pub use directory::{DirectoryWriter, settle, write_directory};
 pub use entry::{Entry, EntryKind, Xattrs, compare_paths, is_at_or_beneath};
 pub use error::{EntryProblem, Error, Result, TarProblem, TocProblem};
 pub use folder::{FileState, Folder, Listed};
+pub use lay_out::{LaidOut, lay_out, lay_out_part};
 pub use layer_read::{Markers, read_tar};
 pub use metadata::Privileges;
 pub use remake::{write_tar, write_tar_from_directory};

@@ -1,14 +1,15 @@
 //! Turns the upper directory of an overlay, as a RUN left it, into a layer.
 //!
 //! Walks in order and streams every file once through a [`TarWriter`]. Kept are all changes; left out is what is no
-//! change: directories that look as they did and hold no change, removals of what was not there, sockets, and what
+//! change: directories that look as they did and hold no change, files that were opened for writing and are as they were,
+//! removals of what was not there, sockets, and what
 //! overlayfs and this machine keep for themselves. The mount must not use `redirect_dir` or `metacopy`, which leave
 //! content and names in the lower layers.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek as _, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
@@ -22,9 +23,9 @@ use super::error::{EntryProblem, Error, Result};
 use super::metadata::{Privileges, Target, is_of_this_machine, is_overlay_private, read_xattrs};
 use super::stack::Stack;
 use super::tar_write::{Layer, TarWriter};
-use crate::fsio::Context as _;
+use crate::fsio::{Context as _, HashingReader};
 
-const DIRECTORY: OFlags = OFlags::RDONLY
+pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
@@ -189,7 +190,35 @@ impl<W: Write> Scan<'_, W> {
             return self.remove(&path, sees_lower);
         }
         let entry = self.entry(&path, kind, &stat, attributes.xattrs, sees_lower);
-        self.emit(entry, Some(&mut File::from(file)))
+        let mut file = File::from(file);
+        if stat.st_nlink == 1 && sees_lower && self.is_as_below(&entry, &mut file)? {
+            return Ok(());
+        }
+        self.emit(entry, Some(&mut file))
+    }
+
+    /// Whether a file is what the lower layers have under its name, in every respect that a layer keeps: it was opened for
+    /// writing, and nothing was written. The content is read only if all else is the same.
+    fn is_as_below(&self, entry: &Entry, file: &mut File) -> Result<bool> {
+        let found = self.lower.lookup(&entry.path);
+        let Some(below) = found.and_then(|found| self.lower.content_of(found)) else {
+            return Ok(false);
+        };
+        let EntryKind::File { size, digest, .. } = &below.entry.kind else {
+            return Ok(false);
+        };
+        if *size != entry.size()
+            || !looks_like(entry, below.entry)
+            || entry.mtime != below.entry.mtime
+        {
+            return Ok(false);
+        }
+        let shown = self.upper.join(&entry.path);
+        let mut hashing = HashingReader::new(&mut *file);
+        std::io::copy(&mut hashing, &mut std::io::sink()).context("read", &shown)?;
+        let (found, ..) = hashing.finish();
+        file.rewind().context("read", &shown)?;
+        Ok(found == *digest.as_bytes())
     }
 
     fn enter(&mut self, name: &OsStr, path: PathBuf, stat: &Stat, sees_lower: bool) -> Result<()> {
@@ -316,7 +345,7 @@ fn looks_like(a: &Entry, b: &Entry) -> bool {
 }
 
 /// The names in a directory, sorted by bytes, which within one directory is the order of a layer.
-fn list(directory: &OwnedFd, shown: &Path) -> Result<std::vec::IntoIter<OsString>> {
+pub(super) fn list(directory: &OwnedFd, shown: &Path) -> Result<std::vec::IntoIter<OsString>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory).context("read the folder", shown)? {
         let name = entry

@@ -78,6 +78,26 @@ impl SandboxError {
         }
     }
 
+    /// Whether the machine cannot mount this overlay: its file system cannot be a layer of one, or the layers are too many for
+    /// the kernel. Nothing of the step has run.
+    #[must_use]
+    pub fn is_overlay_refused(&self) -> bool {
+        use rustix::io::Errno;
+        let Self::Setup(failure) = self else {
+            return false;
+        };
+        let refusals = [
+            Errno::INVAL,
+            Errno::NODEV,
+            Errno::NOSYS,
+            Errno::OPNOTSUPP,
+            Errno::PERM,
+            Errno::TOOBIG,
+        ];
+        let errno = Errno::from_raw_os_error(failure.errno);
+        failure.operation == Operation::MountOverlay && refusals.contains(&errno)
+    }
+
     /// What to try, if there is something.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
@@ -145,7 +165,7 @@ impl SetupFailure {
                  in there, or as root",
             ),
             (Operation::MountOverlay, rustix::io::Errno::INVAL | rustix::io::Errno::NODEV) => Some(
-                "the file system below the builder's `--root` may not support overlay mounts: choose another",
+                "the file system below the builder's `--root` may not support overlay mounts: choose another, or `--snapshotter copy`",
             ),
             (Operation::SetUser, rustix::io::Errno::INVAL) => Some(
                 "the builder's user has too few subordinate ids for this one: see `builder doctor`",

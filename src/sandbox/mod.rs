@@ -31,7 +31,8 @@ pub use outcome::{Exit, MetLimits, OutOfMemory, Resources, RunOutcome};
 pub use parent::NativeRunner;
 pub use spec::{
     Attributes, DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, Environment, FileContent, LimitedResource,
-    Mount, MountKind, Network, OverlayView, SandboxSpec, Security, Ulimit, UpperDirectories, User,
+    Mount, MountKind, Network, OverlayView, RootFs, SandboxSpec, Security, Ulimit,
+    UpperDirectories, User,
 };
 
 /// Runs one step to its end.
@@ -39,7 +40,7 @@ pub trait StepRunner: std::fmt::Debug + Send + Sync {
     /// Runs the command of `spec` and hands its output, standard output and error in the order they were written, to
     /// `output` as it comes. Blocks until every process of the step is gone.
     ///
-    /// After it returns, `upper` of the root file system holds the changes and nothing of the sandbox's own. They
+    /// After it returns, [`RootFs::written`] of the root file system holds the changes and nothing of the sandbox's own. They
     /// are not synced: whoever keeps them syncs them.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! directories); how the pieces are mounted is decided in `setup`.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub const DEFAULT_SHM_SIZE: u64 = 64 * 1024 * 1024;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SandboxSpec {
     /// The root file system.
-    pub rootfs: OverlayView,
+    pub rootfs: RootFs,
     /// The command; the first word is looked up in the `PATH` of `env` unless it has a slash.
     pub argv: Vec<String>,
     /// The whole environment of the command; nothing is added to it.
@@ -58,9 +58,9 @@ pub struct SandboxSpec {
 impl SandboxSpec {
     /// A step as root, confined, on the host's network, with defaults for everything else.
     #[must_use]
-    pub fn new(rootfs: OverlayView, argv: Vec<String>) -> Self {
+    pub fn new(rootfs: impl Into<RootFs>, argv: Vec<String>) -> Self {
         Self {
-            rootfs,
+            rootfs: rootfs.into(),
             argv,
             env: Environment::default(),
             cwd: "/".to_owned(),
@@ -77,6 +77,32 @@ impl SandboxSpec {
             limits: Limits::default(),
             timeout: None,
         }
+    }
+}
+
+/// What the root of a step is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RootFs {
+    /// Layer directories under a mount.
+    Overlay(OverlayView),
+    /// A directory that has all of it, and is written to itself.
+    Tree(#[serde(with = "path_bytes")] PathBuf),
+}
+
+impl RootFs {
+    /// The directory that has the changes afterwards.
+    #[must_use]
+    pub fn written(&self) -> &Path {
+        match self {
+            Self::Overlay(view) => &view.upper,
+            Self::Tree(tree) => tree,
+        }
+    }
+}
+
+impl From<OverlayView> for RootFs {
+    fn from(view: OverlayView) -> Self {
+        Self::Overlay(view)
     }
 }
 

@@ -1,12 +1,46 @@
-//! Mountable file-system states for RUN: overlays of layer directories.
+//! File-system states for RUN: overlays of layer directories, or copies of what they show.
 //!
 //! A committed state is a list of layer directories, which the store knows. What is here is the start of the next one: the
 //! directories that a step writes to. What becomes of their content is the business of `layer` and `store`.
+
+mod tree;
 
 use std::path::{Path, PathBuf};
 
 use crate::fsio;
 use crate::layer::Entry;
+
+pub use tree::Tree;
+
+/// How the root file system of a step is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Snapshotter {
+    /// An overlay is mounted: costs what the step changes.
+    Overlay,
+    /// All files are copied: costs what the image has.
+    Copy,
+}
+
+impl Snapshotter {
+    /// The one of a word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "overlay" => Some(Self::Overlay),
+            "copy" => Some(Self::Copy),
+            _ => None,
+        }
+    }
+
+    /// Its word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Overlay => "overlay",
+            Self::Copy => "copy",
+        }
+    }
+}
 
 /// The directories that a step writes to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use crate::context::{LocalContext, StatIndex};
 use crate::layer::Privileges;
 use crate::oci::{BaseImage, Digest, LayerSource};
 use crate::sandbox::{Cancel, Footing, Limits, StepRunner, Ulimit};
+use crate::snapshot::Snapshotter;
 use crate::store::{StepRecord, Store};
 
 /// What a solve works with.
@@ -122,6 +123,8 @@ pub struct RunSettings {
     pub ca_bundle: Option<PathBuf>,
     /// No step gets further than its own loopback, whatever it asks for. In no key: what the cache has is as good.
     pub offline: bool,
+    /// How root file systems are made; `None` is by overlays where that can be. In no key: the layers are the same.
+    pub snapshotter: Option<Snapshotter>,
     /// Limits of each process.
     pub ulimits: Vec<Ulimit>,
     /// Limits of all processes of a step together. In no key.

@@ -89,14 +89,20 @@ impl<'a> Layers<'a> {
     /// # Errors
     /// As [`Layers::toc`].
     pub fn directories(&self, state: &State) -> Result<Vec<PathBuf>> {
+        let directories = self.directory_of_each(state)?;
+        Ok(directories.into_iter().rev().flatten().collect())
+    }
+
+    /// The directory of each layer of a state, the bottom one first. Layers without entries have none.
+    ///
+    /// # Errors
+    /// As [`Layers::toc`].
+    pub fn directory_of_each(&self, state: &State) -> Result<Vec<Option<PathBuf>>> {
         let layers = state.layers();
         self.prepare_all(&layers, true)?;
-        let mut directories = Vec::with_capacity(layers.len());
-        for (index, layer) in layers.iter().enumerate() {
-            directories.extend(self.directory(&layers[..index], layer)?);
-        }
-        directories.reverse();
-        Ok(directories)
+        let each = layers.iter().enumerate();
+        each.map(|(index, layer)| self.directory(&layers[..index], layer))
+            .collect()
     }
 
     /// Where the content of a layer's files can be read; the cheapest representation to have.

@@ -21,6 +21,7 @@ mod times;
 #[cfg(test)]
 mod tests;
 
+pub use crate::snapshot::Snapshotter;
 pub use account::Account;
 pub use driver::{Solution, StepResult, solve};
 pub use environment::{

@@ -1,7 +1,8 @@
 //! Mounts by descriptor: file systems are made detached, given their attributes, and attached where a descriptor points.
 //!
 //! No path is looked up twice and none is looked up in a tree that someone else can change. Takes Linux 5.12; overlays of
-//! many layers take 6.5, older kernels get the classic call with its limit of about 230 layers.
+//! many layers take 6.5, older kernels get the classic call with its limit of about 230 layers. The kernel takes 500 layers in one
+//! overlay and one overlay in another, which makes 999.
 
 use std::fmt::Write as _;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -118,6 +119,9 @@ const FIXED_OPTIONS: [(&str, &str); 3] = [
     ("index", "off"),
 ];
 
+/// As many layers as the kernel takes in one overlay.
+const MOST_LAYERS: usize = 500;
+
 /// The directories of an overlay, open. The kernel is told descriptors, not paths: there is no limit on their length, and
 /// `/proc/mounts` inside shows nothing of the machine.
 #[derive(Debug)]
@@ -157,6 +161,23 @@ impl OverlayDirectories {
             self.lower.push(empty()?);
         }
         Ok(())
+    }
+
+    /// Takes the bottom layers away if there are more than the kernel takes in one overlay, as an overlay of their own, whose root
+    /// [`Self::put_below`] puts in their place. Only the bottom ones can be taken together: what a layer removes from those
+    /// below it would not be seen in a mount of its own.
+    #[must_use]
+    pub fn take_bottom(&mut self) -> Option<Self> {
+        let above = self.lower.len().checked_sub(MOST_LAYERS)?;
+        (above > 0).then(|| Self {
+            lower: self.lower.split_off(above),
+            upper: None,
+        })
+    }
+
+    /// Adds a directory below all layers.
+    pub fn put_below(&mut self, directory: OwnedFd) {
+        self.lower.push(directory);
     }
 
     /// The work directory; nothing is looked up in it by name once it is open.

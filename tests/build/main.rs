@@ -23,5 +23,6 @@ mod offline;
 mod outputs;
 mod platforms;
 mod sandbox;
+mod snapshots;
 mod ssh;
 mod stages;

@@ -7,7 +7,7 @@ use clap::{Args, ValueHint};
 
 use super::super::caches::CacheArgs;
 use super::super::values;
-use super::{Limit, LimitArgs};
+use super::{Limit, LimitArgs, Way};
 
 /// What is read before anything is built, and for which platforms: the same for every command that reads a Dockerfile.
 #[derive(Clone, Debug, Default, Args)]
@@ -166,6 +166,11 @@ pub(in crate::cli) struct BuildArgs {
     /// It enters no layer, no config and no cache key
     #[arg(long, value_name = "FILE|system")]
     pub(in crate::cli) ca_certs: Option<String>,
+
+    /// How RUN steps see the files of the image: an overlay, a copy of each, or the first that works: auto, overlay, copy
+    /// [default: auto] [env: BUILDER_SNAPSHOTTER]
+    #[arg(long, value_name = "WAY", value_parser = values::snapshotter)]
+    pub(in crate::cli) snapshotter: Option<Way>,
 
     /// Bytes that the store may take: 20G, or none [default: none] [env: BUILDER_CACHE_MAX]
     #[arg(long, value_name = "SIZE", value_parser = values::limit)]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueHint};
 
 use super::values;
+use crate::solve::Snapshotter;
 pub(super) use build::{BuildArgs, CheckArgs, PlanArgs, WhyArgs};
 pub(super) use limits::LimitArgs;
 pub(super) use store::{DuArgs, FsckArgs, ImagesArgs, PruneArgs, RmiArgs, SaveArgs};
@@ -63,6 +64,9 @@ fn with_value(flag: Arg) -> Arg {
 
 /// A size, or none. A name of its own, since to the parser of arguments an option is a flag that may be missing.
 pub(super) type Limit = Option<u64>;
+
+/// A way to make root file systems; `None` is the best that the machine allows. As for `Limit`.
+pub(super) type Way = Option<Snapshotter>;
 
 /// Options of every command.
 #[derive(Debug, Args)]

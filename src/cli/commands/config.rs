@@ -8,6 +8,7 @@ use super::super::args::ConfigArgs;
 use super::super::failure::Failure;
 use super::super::preferences::{Preferences, Setting};
 use super::super::settings::Environment;
+use crate::solve::Snapshotter;
 use crate::ui::{Align, Console, Table};
 
 /// A setting as it is shown.
@@ -50,6 +51,7 @@ fn rows(preferences: &Preferences) -> Vec<Row> {
         memory,
         pids_limit,
         timeout,
+        snapshotter,
         registries,
         files: _,
     } = preferences;
@@ -68,6 +70,11 @@ fn rows(preferences: &Preferences) -> Vec<Row> {
             or_none(pids_limit.value.map(|most| most.to_string())),
         ),
         row("timeout", timeout, or_none(timeout.value.map(age))),
+        row(
+            "snapshotter",
+            snapshotter,
+            snapshotter.value.map_or("auto", Snapshotter::word),
+        ),
     ];
     for (name, registry) in registries {
         let key = |key: &str| format!("registry.\"{name}\".{key}");

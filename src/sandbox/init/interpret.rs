@@ -65,6 +65,7 @@ impl Setup {
                 network::raise_loopback().map_err(failed(Operation::RaiseLoopback, ""))
             }
             SetupOp::Root(overlay) => self.make_root(&overlay),
+            SetupOp::RootTree(tree) => self.show_tree(&tree),
             SetupOp::Mount {
                 target,
                 source,
@@ -109,6 +110,19 @@ impl Setup {
             Ok(Tree { root, stage })
         };
         self.tree = Some(make().map_err(failed(Operation::MountOverlay, "/"))?);
+        Ok(())
+    }
+
+    /// The stage covers the directory itself, which is reached through its mount elsewhere from then on.
+    fn show_tree(&mut self, path: &Path) -> Result<()> {
+        let make = || {
+            let place = mount::path_descriptor(path)?;
+            let tree = mount::clone_of(place.as_fd(), false)?;
+            let mut stage = Stage::new(place.as_fd())?;
+            let root = stage.show(tree)?;
+            Ok(Tree { root, stage })
+        };
+        self.tree = Some(make().map_err(failed(Operation::Mount, "/"))?);
         Ok(())
     }
 

@@ -83,12 +83,24 @@ impl Stage {
         self.open(&name)
     }
 
+    /// Attaches a detached mount on the stage; the result is its root.
+    pub(super) fn show(&mut self, mounted: OwnedFd) -> Result<OwnedFd, Errno> {
+        let name = self.next_name();
+        mkdirat(&self.root, &*name, Mode::from_raw_mode(0o700))?;
+        mount::attach(mounted.as_fd(), self.open(&name)?.as_fd())?;
+        Ok(mounted)
+    }
+
     /// Mounts an overlay on the stage; the result is its root.
     pub(super) fn overlay(
         &mut self,
         directories: &mut OverlayDirectories,
         user_namespace: bool,
     ) -> Result<OwnedFd, Errno> {
+        if let Some(mut bottom) = directories.take_bottom() {
+            let bottom = self.overlay(&mut bottom, user_namespace)?;
+            directories.put_below(bottom);
+        }
         // An overlay is of two directories at the least.
         directories.fill_up(|| self.empty())?;
         let name = self.next_name();

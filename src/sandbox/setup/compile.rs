@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::super::filter::Filter;
 use super::super::{
-    Attributes, Device, FileContent, Footing, Mount, MountKind, Network, SandboxSpec, Security,
-    SpecProblem,
+    Attributes, Device, FileContent, Footing, Mount, MountKind, Network, RootFs, SandboxSpec,
+    Security, SpecProblem,
 };
 use super::kernel_paths::{self, Choices, MASKED, READ_ONLY};
 use super::{Capabilities, Command, MountSource, Namespaces, Overlay, Program, SetupOp};
@@ -32,11 +32,10 @@ pub(in crate::sandbox) fn compile(
     if network {
         setup.push(SetupOp::RaiseLoopback);
     }
-    setup.push(SetupOp::Root(Overlay::of_root(
-        &spec.rootfs,
-        scaffold,
-        user_namespace,
-    )));
+    setup.push(match &spec.rootfs {
+        RootFs::Overlay(view) => SetupOp::Root(Overlay::of_root(view, scaffold, user_namespace)),
+        RootFs::Tree(tree) => SetupOp::RootTree(tree.clone()),
+    });
     let choices = Choices {
         insecure,
         one_id: footing.has_one_id(),
@@ -65,7 +64,7 @@ pub(in crate::sandbox) fn compile(
     Ok(Program {
         cgroups: None,
         namespaces: Namespaces { network },
-        upper: spec.rootfs.upper.clone(),
+        upper: spec.rootfs.written().to_owned(),
         setup,
         command: Command {
             argv: spec.argv.clone(),

@@ -89,6 +89,8 @@ pub(super) enum SetupOp {
     RaiseLoopback,
     /// Mount the root file system, and a stage beside it: memory for files and views in the making.
     Root(Overlay),
+    /// The same, with a directory as the root file system.
+    RootTree(#[serde(with = "path_bytes")] PathBuf),
     /// Mount something at a path of the new root, making the mount point if it is missing.
     Mount {
         target: String,

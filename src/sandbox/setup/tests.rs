@@ -1,6 +1,6 @@
 //! Which specs give which operations.
 
-use super::super::{Footing, OverlayView, Rung, Ulimit};
+use super::super::{Footing, OverlayView, RootFs, Rung, Ulimit};
 use super::super::{Mount, MountKind, SandboxSpec, Security, SpecProblem};
 use super::kernel_paths::{MASKED, READ_ONLY};
 use super::*;
@@ -175,7 +175,10 @@ fn a_program_survives_the_way_to_the_child() {
     use std::os::unix::ffi::OsStringExt as _;
     let mut spec = spec();
     let odd = std::ffi::OsString::from_vec(b"/layers/\xff".to_vec());
-    spec.rootfs.lower.push(odd.into());
+    let RootFs::Overlay(view) = &mut spec.rootfs else {
+        panic!("an overlay");
+    };
+    view.lower.push(odd.into());
     spec.ulimits = vec![Ulimit {
         resource: super::super::LimitedResource::Core,
         soft: Some(0),

@@ -9,6 +9,7 @@ mod explain;
 mod look_up;
 mod mounts;
 mod room;
+mod rootfs;
 mod run;
 mod tree;
 mod user;
@@ -40,6 +41,7 @@ use crate::oci::Digest;
 use crate::plan::{Plan, StateRef, Step, StepId, StepKind, TreeSource};
 use crate::store::{Lock, StepRecord, StepResources, StoreError};
 use look_up::{Hit, Looked, Missed, look_up};
+use rootfs::Snapshots;
 
 /// Time of files that a build makes itself where no epoch is given: 1980-01-01, the earliest that ZIP archives can
 /// hold. The same for everybody, so that layers do not depend on when they were made.
@@ -54,6 +56,8 @@ pub(super) struct Worker<'a> {
     /// Steps whose layer a RUN or a mount will need as a directory.
     wants_directory: Vec<bool>,
     has_told_footing: AtomicBool,
+    /// How root file systems are made.
+    snapshots: Snapshots,
     /// What was built the last time.
     past: Past,
     /// Microseconds that went into keys and look-ups.
@@ -79,6 +83,7 @@ impl<'a> Worker<'a> {
                 Err(_) => vec![false; plan.steps.len()],
             },
             has_told_footing: AtomicBool::new(false),
+            snapshots: Snapshots::new(environment.run.snapshotter),
             past: Past::new(places),
             cost: AtomicU64::default(),
         }

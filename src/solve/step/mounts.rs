@@ -10,7 +10,7 @@ use super::digest;
 use super::draft::Draft;
 use super::tree::{self, Content, Selected, Tree};
 use super::write::write_layer_as;
-use super::{Inputs, Worker, cache_mount};
+use super::{Inputs, Worker, cache_mount, rootfs};
 use crate::agent::{Access, ServedAgent};
 use crate::context::{PatternList, Reach};
 use crate::fsio;
@@ -18,7 +18,7 @@ use crate::layer::Stack;
 use crate::oci::{Digest, Hasher};
 use crate::plan::{RunMount, RunStep, Sharing, TreeSource};
 use crate::sandbox::{FileContent, Mount, MountKind, UpperDirectories};
-use crate::snapshot::{self, Active};
+use crate::snapshot::{self, Active, Snapshotter};
 use crate::store::{Lock, Scratch, StepRecord};
 
 /// What the mounts of one RUN come to. Dropped when the step has ended.
@@ -49,6 +49,7 @@ impl Mounts {
 /// Turns the declared mounts into what the sandbox mounts.
 pub(super) fn prepare(
     worker: &Worker<'_>,
+    way: Snapshotter,
     run: &RunStep,
     inputs: &Inputs,
     scratch: &Scratch,
@@ -70,7 +71,8 @@ pub(super) fn prepare(
                 target,
                 writable,
             } => {
-                let kind = bind(worker, inputs, scratch, &name, (from, source, *writable))?;
+                let folder = scratch.path().join(name);
+                let kind = bind(worker, way, inputs, &folder, (from, source, *writable))?;
                 prepared.mounts.push(Mount {
                     target: target.clone(),
                     kind,
@@ -153,9 +155,9 @@ fn lock_caches(worker: &Worker<'_>, run: &RunStep, prepared: &mut Mounts) -> Res
 
 fn bind(
     worker: &Worker<'_>,
+    way: Snapshotter,
     inputs: &Inputs,
-    scratch: &Scratch,
-    name: &str,
+    folder: &Path,
     (from, source, writable): (&TreeSource, &str, bool),
 ) -> Result<MountKind, StepError> {
     let (state, sub_path) = match from {
@@ -164,11 +166,17 @@ fn bind(
             context_state(worker, inputs, from, source)?
         }
     };
+    if way == Snapshotter::Copy {
+        return Ok(MountKind::Bind {
+            source: rootfs::copy_part(worker, &state, &sub_path, folder)?,
+            sub_path: String::new(),
+            read_only: !writable,
+        });
+    }
     let lower = worker.layers.directories(&state)?;
     let writable = if writable {
-        let folder = scratch.path().join(name);
-        fsio::create_dir(&folder)?;
-        let Active { upper, work } = snapshot::prepare(&folder, None)?;
+        fsio::create_dir(folder)?;
+        let Active { upper, work } = snapshot::prepare(folder, None)?;
         Some(UpperDirectories { upper, work })
     } else {
         None

@@ -1,4 +1,4 @@
-//! RUN: the state as an overlay, the command in its sandbox, and what it changed as a layer.
+//! RUN: the state as a root file system, the command in its sandbox, and what it changed as a layer.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,16 +9,17 @@ use super::super::error::StepError;
 use super::super::event::BuildEvent;
 use super::devices;
 use super::mounts::{self, Mounts};
+use super::rootfs::Root;
 use super::user::Accounts;
 use super::{Inputs, Made, Worker, room};
 use crate::fsio::{self, Stoppable};
 use crate::layer::scan_upper;
 use crate::plan::{NetworkMode, RunMount, RunStep};
 use crate::sandbox::{
-    DEFAULT_SHM_SIZE, Environment, Network, OverlayView, Resources, RunOutcome, SandboxSpec,
-    Security, User, files,
+    DEFAULT_SHM_SIZE, Environment, Network, Resources, RootFs, RunOutcome, SandboxSpec, Security,
+    User, files,
 };
-use crate::snapshot::{self, Active};
+use crate::snapshot::Snapshotter;
 use crate::store::{LayerForm, NewLayer, StepResources, Store};
 
 /// Where a CA bundle is seen, and the variables that programs look it up by.
@@ -43,32 +44,38 @@ pub(super) fn execute(
     report: &Reporter,
 ) -> Result<Made, StepError> {
     stand(worker, report)?;
+    let way = worker.snapshots.next();
+    match execute_in(worker, way, run, inputs, report) {
+        Err(error) if worker.snapshots.falls_back(way, &error, report) => {
+            execute_in(worker, Snapshotter::Copy, run, inputs, report)
+        }
+        result => result,
+    }
+}
+
+fn execute_in(
+    worker: &Worker<'_>,
+    way: Snapshotter,
+    run: &RunStep,
+    inputs: &Inputs,
+    report: &Reporter,
+) -> Result<Made, StepError> {
     let store = worker.environment.store;
-    let lower = worker.layers.directories(&inputs.below)?;
-    let scratch = store.scratch()?;
     let stack = worker.layers.stack(&inputs.below)?;
+    let scratch = store.scratch()?;
     let folder = scratch.path().join("root");
     fsio::create_dir(&folder)?;
-    let root = stack.lookup("").map(|found| found.entry);
-    let Active { upper, work } = snapshot::prepare(&folder, root)?;
-    let mounts = mounts::prepare(worker, run, inputs, &scratch, report)?;
+    let root = Root::prepare(worker, way, inputs, &stack, &folder)?;
+    let rootfs = root.spec();
+    let mounts = mounts::prepare(worker, way, run, inputs, &scratch, report)?;
     if worker.environment.run.offline && run.network != NetworkMode::None {
         report.event(BuildEvent::Noted {
             id: report.id,
             text: "without the network: --offline".to_owned(),
         });
     }
-    let spec = spec(
-        worker,
-        run,
-        inputs,
-        OverlayView {
-            lower,
-            upper: upper.clone(),
-            work,
-        },
-        &mounts,
-    )?;
+    let written = rootfs.written().to_owned();
+    let spec = spec(worker, run, inputs, rootfs, &mounts)?;
     let mut output = |bytes: &[u8]| {
         report.event(BuildEvent::Output {
             id: report.id,
@@ -76,7 +83,7 @@ pub(super) fn execute(
         })
     };
     let process = run.argv.join(" ");
-    let writes_to: Vec<PathBuf> = std::iter::once(upper.clone())
+    let writes_to: Vec<PathBuf> = std::iter::once(written)
         .chain(mounts.written().map(Path::to_owned))
         .collect();
     let (outcome, room) = room::watched(worker, &writes_to, |cancel| {
@@ -88,6 +95,7 @@ pub(super) fn execute(
     })?;
     drop(mounts);
     let resources = judge(process, &outcome, worker, report)?;
+    let upper = root.into_changes(&stack, worker.environment.privileges)?;
     let (layer, _) = scan_upper(
         &upper,
         &stack,
@@ -199,7 +207,7 @@ fn spec(
     worker: &Worker<'_>,
     run: &RunStep,
     inputs: &Inputs,
-    rootfs: OverlayView,
+    rootfs: RootFs,
     mounts: &Mounts,
 ) -> Result<SandboxSpec, StepError> {
     let settings = &worker.environment.run;

@@ -92,7 +92,7 @@ fn two_hundred_layers_are_one_file_system() {
         fs::write(layer.join(format!("many/{number}")), "").unwrap();
         fs::write(layer.join("top"), format!("{number}\n")).unwrap();
     }
-    step.spec.rootfs.lower.splice(0..0, layers);
+    step.lower().splice(0..0, layers);
     let output = step.output();
     assert!(output.starts_with("400\n0\noverlay / overlay"), "{output}");
 }
@@ -101,7 +101,7 @@ fn two_hundred_layers_are_one_file_system() {
 fn a_stage_from_scratch_has_no_layers() {
     require_capability!(Root, Program("busybox"));
     let mut step = Step::new("");
-    step.spec.rootfs.lower.clear();
+    step.lower().clear();
     let source = PathBuf::from(BUSYBOX);
     let mut step = step.with_mount(
         "/busybox",
@@ -120,7 +120,7 @@ fn a_stage_from_scratch_has_no_layers() {
 fn a_layer_that_is_not_there_is_named() {
     require_capability!(Root, Program("busybox"));
     let mut step = Step::new("true");
-    step.spec.rootfs.lower.push("/no/such/layer".into());
+    step.lower().push("/no/such/layer".into());
     assert_eq!(
         step.failure().to_string(),
         "cannot set up the sandbox: cannot open the source `/no/such/layer`: no such file or directory"

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use builder::sandbox::{
     Attributes, Cancel, Device, DeviceKind, Exit, FileContent, Footing, LimitedResource, Limits,
-    Mount, MountKind, NativeRunner, Network, OverlayView, RunOutcome, Rung, SandboxError,
+    Mount, MountKind, NativeRunner, Network, OverlayView, RootFs, RunOutcome, Rung, SandboxError,
     SandboxSpec, Security, StepRunner as _, Ulimit, UpperDirectories, User,
 };
 
@@ -64,6 +64,13 @@ impl Step {
             kind,
         });
         self
+    }
+
+    fn lower(&mut self) -> &mut Vec<PathBuf> {
+        match &mut self.spec.rootfs {
+            RootFs::Overlay(view) => &mut view.lower,
+            RootFs::Tree(_) => panic!("a step on layers"),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
