@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench startup [-- RUNS]`, as root. Each run mounts an overlay of one layer, makes its namespaces (network
 //! too), runs `true` of busybox and takes all of it away again; candidates take turns. What differs: the
-//! runtimes make cgroups, and read a bundle that was written before. Whole builds are measured by `benches/run`.
+//! runtimes always make cgroups, we only for the limits of `limited`, and they read a bundle that was written before. Whole builds are measured by `benches/run`.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use builder::sandbox::{
-    Cancel, Footing, NativeRunner, Network, OverlayView, Rung, SandboxSpec, StepRunner as _,
+    Cancel, Footing, Limits, NativeRunner, Network, OverlayView, Rung, SandboxSpec, StepRunner as _,
 };
 use rustix::mount::{MountFlags, UnmountFlags};
 
@@ -29,7 +29,13 @@ fn main() {
     let runs: usize = number.unwrap_or(100);
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let layer = make_layer(scratch.path());
-    let native = Native::new(scratch.path(), &layer);
+    let limits = Limits {
+        memory: Some(256 << 20),
+        pids: Some(256),
+        ..Limits::default()
+    };
+    let ours = [Limits::default(), limits];
+    let ours = ours.map(|limits| Native::new(scratch.path(), &layer, limits));
     let mut runtimes = Vec::new();
     for name in RUNTIMES {
         match Runtime::new(scratch.path(), &layer, name) {
@@ -37,22 +43,23 @@ fn main() {
             Err(reason) => println!("{name} is not measured: {reason}"),
         }
     }
-    let mut times = vec![Vec::new(); 1 + runtimes.len()];
+    let mut times = vec![Vec::new(); ours.len() + runtimes.len()];
     // The first round warms up.
     for round in 0..=runs {
         for position in 0..times.len() {
             let candidate = (position + round) % times.len();
             let run = format!("{candidate}-{round}");
             let took = match candidate {
-                0 => native.run(&run),
-                other => runtimes[other - 1].run(&run).unwrap(),
+                own if own < ours.len() => ours[own].run(&run),
+                other => runtimes[other - ours.len()].run(&run).unwrap(),
             };
             if round > 0 {
                 times[candidate].push(took);
             }
         }
     }
-    let names: Vec<&str> = std::iter::once("builder")
+    let names: Vec<&str> = ["builder", "limited"]
+        .into_iter()
         .chain(runtimes.iter().map(|runtime| runtime.name))
         .collect();
     report(&names, times);
@@ -98,10 +105,11 @@ struct Native<'a> {
     runner: NativeRunner,
     scratch: &'a Path,
     layer: &'a Path,
+    limits: Limits,
 }
 
 impl<'a> Native<'a> {
-    fn new(scratch: &'a Path, layer: &'a Path) -> Self {
+    fn new(scratch: &'a Path, layer: &'a Path, limits: Limits) -> Self {
         let runner =
             NativeRunner::with_executable(env!("CARGO_BIN_EXE_builder"), Footing::on(Rung::Root));
         let runner = runner.with_scaffold(scratch.join("scaffold")).unwrap();
@@ -109,6 +117,7 @@ impl<'a> Native<'a> {
             runner,
             scratch,
             layer,
+            limits,
         }
     }
 
@@ -122,6 +131,7 @@ impl<'a> Native<'a> {
         };
         let mut spec = SandboxSpec::new(rootfs, vec!["/bin/true".to_owned()]);
         spec.network = Network::None;
+        spec.limits.clone_from(&self.limits);
         let started = Instant::now();
         let outcome = self.runner.run(&spec, &mut |_| {}, &Cancel::new()).unwrap();
         let took = started.elapsed();

@@ -3,15 +3,16 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use builder::fsio;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::bases::{self, Base};
+use crate::support::process::{self, run};
 use crate::support::progress::Progress;
-use crate::support::{Outcome, TestEnv, require_capability};
+use crate::support::{Outcome, TestEnv, capability, require_capability};
 
 fn arguments(env: &TestEnv, run: &str, flags: &[&str]) -> Vec<OsString> {
     env.write("context/Dockerfile", format!("FROM base\nRUN {run}\n"));
@@ -346,4 +347,92 @@ fn what_a_killed_builder_and_its_supervisor_leave_is_removed_by_the_next() {
         build(&env, "true", &["--pids-limit", "100", "--no-cache"]).succeeded();
         left_by(pid).is_empty()
     });
+}
+
+/// A user without a name, and without subordinate ids.
+const NOBODY_ELSE: u32 = 40_321;
+
+/// A cgroup of version 2 that was given to that user, with a cgroup in it for the builder.
+struct Delegated {
+    folder: PathBuf,
+    name: String,
+}
+
+impl Delegated {
+    fn new() -> Self {
+        let name = format!("builder-test-delegated-{}", std::process::id());
+        let folder = capability::cgroup2().expect("version 2").join(&name);
+        fsio::create_dir(&folder).expect("a cgroup");
+        let delegated = Self { folder, name };
+        fsio::create_dir(delegated.inside()).expect("a cgroup");
+        for given in [
+            "",
+            "cgroup.procs",
+            "cgroup.subtree_control",
+            "own",
+            "own/cgroup.procs",
+        ] {
+            let path = delegated.folder.join(given);
+            fsio::set_owner(path, NOBODY_ELSE, NOBODY_ELSE).expect("a cgroup of the user");
+        }
+        delegated
+    }
+
+    fn inside(&self) -> PathBuf {
+        self.folder.join("own")
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        let _unused = fsio::remove_dir(self.inside());
+        let _unused = fsio::remove_dir(&self.folder);
+    }
+}
+
+#[test]
+fn a_user_has_the_cgroups_that_were_delegated() {
+    require_capability!(
+        Root,
+        Overlay,
+        UserNamespaces,
+        Cgroup2,
+        Program("setpriv"),
+        Base(Busybox)
+    );
+    let delegated = Delegated::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    fsio::copy(env!("CARGO_BIN_EXE_builder"), path("builder")).expect("a copy");
+    let script = format!(
+        "cp -r {} base && mkdir ctx && printf 'FROM base\\nRUN grep ^0: /proc/self/cgroup\\n' >ctx/Dockerfile && \
+         chmod -R a+rX . && chown {NOBODY_ELSE} .",
+        bases::layout(Base::Busybox).display(),
+    );
+    run(Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(&folder))
+    .succeeded();
+    let build = |enter: &str| {
+        let script = format!(
+            "{enter} exec setpriv --reuid {NOBODY_ELSE} --regid {NOBODY_ELSE} --clear-groups ./builder build --progress plain --root root \
+             --no-cache --cgroup-parent {} --build-context base=oci-layout://base ctx",
+            delegated.name
+        );
+        let mut command = process::hermetic("sh", folder.path());
+        run(command.args(["-c", &script]).current_dir(&folder))
+    };
+    let enter = format!("echo 0 >{}/cgroup.procs;", delegated.inside().display());
+    says(&build(&enter).succeeded(), &["0::/\n"]);
+    assert!(left(&delegated.folder).is_empty());
+    // From elsewhere nobody may move there, which is known before anything runs.
+    let outcome = build("").exited(3);
+    says(
+        &outcome,
+        &[
+            "RUN cannot be limited: no cgroup can be made for the step: ",
+            "Delegate=yes",
+        ],
+    );
+    assert_eq!(Progress::read(&outcome.stderr).steps().count(), 0);
 }

@@ -14,9 +14,9 @@ pub enum CgroupError {
         visible: bool,
     },
     /// No cgroup can be made with the controllers that it takes.
-    #[error("no cgroup can be made for the step with the controllers {controllers}: {reason}")]
+    #[error("no cgroup can be made for the step{controllers}: {reason}")]
     NoPlace {
-        /// Which are needed.
+        /// Which are needed: empty, or ` with the controllers a, b`.
         controllers: String,
         /// What was in the way at the last place that was tried.
         reason: String,

@@ -66,7 +66,7 @@ pub(super) fn find(hierarchies: &Hierarchies, limits: &Limits) -> Result<Place, 
     }
     match (parent, &place.unified, place.legacy.is_empty()) {
         (Some(_), None, true) => Err(CgroupError::NoPlace {
-            controllers: "(none)".to_owned(),
+            controllers: String::new(),
             reason: "no cgroup hierarchy is mounted".to_owned(),
         }),
         _ => Ok(place),
@@ -97,7 +97,12 @@ fn given(
 ) -> Result<PathBuf, CgroupError> {
     let folder = folder(position, Some(parent));
     is_there(&folder, parent)?;
-    hand_on(&folder, needed).map_err(|reason| no_place(needed, reason))?;
+    let own = position.folder();
+    let mut shared = folder.ancestors().filter(|above| own.starts_with(above));
+    let entered = shared.next().map_or(Ok(()), may_be_entered);
+    entered
+        .and_then(|()| hand_on(&folder, needed))
+        .map_err(|reason| no_place(needed, reason))?;
     Ok(folder)
 }
 
@@ -139,21 +144,36 @@ fn no_place(needed: &BTreeSet<Controller>, reason: String) -> CgroupError {
     let names = needed
         .iter()
         .map(|controller| format!("`{}`", controller.name(Version::Two)));
+    let names = names.collect::<Vec<_>>().join(", ");
     CgroupError::NoPlace {
-        controllers: names.collect::<Vec<_>>().join(", "),
+        controllers: match names.is_empty() {
+            true => String::new(),
+            false => format!(" with the controllers {names}"),
+        },
         reason,
     }
 }
 
 /// Whether cgroups may be made in a folder at all: only the top can have processes beside them.
 fn may_be_used(folder: &Path) -> Result<(), String> {
-    let writable = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK);
-    writable.map_err(|errno| format!("`{}`: {}", folder.display(), std::io::Error::from(errno)))?;
+    may_be_entered(folder)?;
+    may_be_written(folder)?;
     let is_top = fsio::symlink_metadata(folder.join("cgroup.type")).is_err();
     match is_top || words(folder, "cgroup.procs").is_empty() {
         true => Ok(()),
         false => Err(format!("`{}` has processes", folder.display())),
     }
+}
+
+/// Whether processes that are ours may move between cgroups in this one: the kernel asks for the right to write to the list of
+/// the lowest that holds both.
+fn may_be_entered(folder: &Path) -> Result<(), String> {
+    may_be_written(&folder.join("cgroup.procs"))
+}
+
+fn may_be_written(path: &Path) -> Result<(), String> {
+    let writable = rustix::fs::access(path, rustix::fs::Access::WRITE_OK);
+    writable.map_err(|errno| format!("`{}`: {}", path.display(), std::io::Error::from(errno)))
 }
 
 /// Makes a cgroup hand controllers on to those in it.
