@@ -112,11 +112,13 @@ fn rung(kernel: Kernel) -> Result<Rung, Obstacle> {
     if !kernel.mount_descriptors {
         return Err(Obstacle::OldKernel);
     }
-    if !kernel.overlay {
+    // Nothing is mounted on the last rung.
+    if !kernel.overlay && kernel.may_mount {
         return Err(Obstacle::NoOverlay);
     }
     match (kernel.may_mount, kernel.euid) {
         (true, 0) => Ok(Rung::Root),
+        (false, 0) if kernel.may_change_root => Ok(Rung::Chroot),
         (false, 0) => Err(Obstacle::MayNotMount),
         _ => Err(Obstacle::NoRights),
     }
@@ -131,6 +133,7 @@ mod tests {
         let root = Kernel {
             euid: 0,
             may_mount: true,
+            may_change_root: true,
             overlay: true,
             mount_descriptors: true,
         };
@@ -138,13 +141,17 @@ mod tests {
             may_mount: false,
             ..root
         };
+        let locked_up = Kernel {
+            may_change_root: false,
+            ..contained
+        };
         let user = Kernel {
             euid: 1000,
             ..contained
         };
         let without_overlay = Kernel {
             overlay: false,
-            ..user
+            ..root
         };
         let old = Kernel {
             mount_descriptors: false,
@@ -152,7 +159,8 @@ mod tests {
         };
         let cases = [
             (root, Ok(Rung::Root)),
-            (contained, Err(Obstacle::MayNotMount)),
+            (contained, Ok(Rung::Chroot)),
+            (locked_up, Err(Obstacle::MayNotMount)),
             (user, Err(Obstacle::NoRights)),
             (without_overlay, Err(Obstacle::NoOverlay)),
             (old, Err(Obstacle::OldKernel)),

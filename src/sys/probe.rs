@@ -12,6 +12,8 @@ pub struct Kernel {
     pub euid: u32,
     /// Whether this process may mount (and so may make namespaces of all kinds without a user namespace).
     pub may_mount: bool,
+    /// Whether this process may change its root directory.
+    pub may_change_root: bool,
     /// Whether the kernel has overlay file systems. A module that is not loaded yet counts as absent unless this process may
     /// mount, which loads it.
     pub overlay: bool,
@@ -22,11 +24,13 @@ pub struct Kernel {
 /// Looks at the machine; cheap, leaves nothing behind.
 #[must_use]
 pub fn kernel() -> Kernel {
-    let may_mount = rustix::thread::capabilities(None)
-        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
+    let rights = rustix::thread::capabilities(None);
+    let may = |right| rights.is_ok_and(|sets| sets.effective.contains(right));
+    let may_mount = may(CapabilitySet::SYS_ADMIN);
     Kernel {
         euid: rustix::process::geteuid().as_raw(),
         may_mount,
+        may_change_root: may(CapabilitySet::SYS_CHROOT),
         overlay: has_file_system("overlay")
             || (may_mount && fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).is_ok()),
         mount_descriptors: open_tree(CWD, "/", OpenTreeFlags::OPEN_TREE_CLOEXEC).err()

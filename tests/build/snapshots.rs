@@ -1,8 +1,5 @@
 //! What a RUN sees and leaves, under an overlay and in a copy of it: the same layers, whatever is done to the files.
-#![allow(
-    clippy::unwrap_used,
-    reason = "helpers read what a test has just made"
-)]
+#![allow(clippy::unwrap_used, reason = "helpers read what a test has just made")]
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -36,7 +36,7 @@ use super::publisher::Publication;
 use super::state::{LayerHandle, State};
 use super::times::rfc3339;
 use crate::fsio::Stoppable;
-use crate::layer::{Layer, Privileges};
+use crate::layer::Layer;
 use crate::oci::Digest;
 use crate::plan::{Plan, StateRef, Step, StepId, StepKind, TreeSource};
 use crate::store::{Lock, StepRecord, StepResources, StoreError};
@@ -76,12 +76,12 @@ impl<'a> Worker<'a> {
             plan,
             environment,
             layers,
-            // Without root there are no RUN steps, and nobody mounts anything.
-            wants_directory: match environment.privileges {
-                Privileges::Full => wants_directory(plan),
-                _ => vec![false; plan.steps.len()],
+            // Where no RUN can run, nobody mounts anything.
+            wants_directory: match environment.footing.rung() {
+                Ok(_) => wants_directory(plan),
+                Err(_) => vec![false; plan.steps.len()],
             },
-            snapshots: Snapshots::new(environment.run.snapshotter),
+            snapshots: Snapshots::new(environment.run.snapshotter, environment.footing),
             past: Past::new(places),
             cost: AtomicU64::default(),
         }
