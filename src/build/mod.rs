@@ -48,7 +48,7 @@ use crate::plan::{
     self, NamedContext, Observation, Plan, PlanOptions, PlannedImage, ResolvedBases, RunMount,
     StepKind, TreeSource,
 };
-use crate::sandbox::{Cancel, Footing, StepRunner};
+use crate::sandbox::{Cancel, Footing, Rung, StepRunner};
 use crate::solve::{
     self, BuildEvent, ContextTree, Environment, EventSink, ImportedSteps, Outcome, SavedMounts,
     Solution, VertexId,
@@ -497,6 +497,10 @@ fn assembled(
 /// What may be done to files on a footing.
 #[must_use]
 pub fn privileges(footing: Footing) -> Privileges {
+    if footing.rung() == Ok(Rung::Chroot) {
+        // Root that may neither set attributes of the kernel's nor, perhaps, make devices.
+        return Privileges::UserNamespace;
+    }
     match (footing.has_one_id(), footing.in_user_namespace()) {
         (true, _) => Privileges::OneId,
         (false, true) => Privileges::UserNamespace,

@@ -20,6 +20,9 @@ pub enum SandboxError {
     /// The step cannot be limited as it should be.
     #[error(transparent)]
     Limits(#[from] CgroupError),
+    /// Something that only namespaces give, on a rung without them.
+    #[error("`{0}` takes namespaces or mounts, which this container does not allow")]
+    OutOfReach(&'static str),
     /// The builder could not make the channels to the sandbox.
     #[error("cannot make the {what} of the sandbox: {}", plain(source))]
     Channel {
@@ -105,6 +108,9 @@ impl SandboxError {
             Self::Setup(failure) => failure.hint(),
             Self::Exec(failure) => failure.hint(),
             Self::Limits(error) => error.hint(),
+            Self::OutOfReach(_) => Some(
+                "run that container with `--privileged`, or with `--security-opt seccomp=unconfined`",
+            ),
             Self::Died { .. } => {
                 Some("the machine may be out of memory: see `dmesg`, lower `--jobs`")
             }

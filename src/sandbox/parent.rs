@@ -15,12 +15,12 @@ use rustix::process::Signal;
 use super::cgroup::{self, Cgroups, StepCgroup};
 use super::handshake::{self, Report};
 use super::init::ARGV0;
-use super::setup;
 use super::setup::StepCgroups;
+use super::setup::{self, Order};
 use super::talk::{Stop, Talk};
 use super::{
-    Cancel, Exit, Footing, Limits, MetLimits, OutOfMemory, Resources, RunOutcome, SandboxError,
-    SandboxSpec, SpecProblem, StepRunner,
+    Cancel, Exit, Footing, Limits, MetLimits, OutOfMemory, Resources, RunOutcome, Rung,
+    SandboxError, SandboxSpec, SpecProblem, StepRunner,
 };
 use crate::fsio;
 use crate::sys::mount;
@@ -117,6 +117,15 @@ impl NativeRunner {
 }
 
 impl NativeRunner {
+    fn order(&self, spec: &SandboxSpec) -> Result<Order, SandboxError> {
+        if self.footing.rung() == Ok(Rung::Chroot) {
+            return Ok(Order::Bare(Box::new(setup::compile_bare(spec)?)));
+        }
+        let program = setup::compile(spec, self.footing, self.scaffold.as_deref());
+        let program = program.map_err(SandboxError::Spec)?;
+        Ok(Order::InNamespaces(Box::new(program)))
+    }
+
     /// The cgroup that a step needs; entering one is not for nothing.
     fn cgroup(&self, limits: &Limits) -> Result<Option<StepCgroup>, SandboxError> {
         match limits.is_empty() {
@@ -157,15 +166,16 @@ impl StepRunner for NativeRunner {
         cancel: &Cancel,
     ) -> Result<RunOutcome, SandboxError> {
         let started = Instant::now();
-        let mut program = setup::compile(spec, self.footing, self.scaffold.as_deref())
-            .map_err(SandboxError::Spec)?;
+        let mut order = self.order(spec)?;
         if cancel.is_cancelled() {
             return Err(SandboxError::Cancelled);
         }
         self.killed_before.get_or_init(cgroup::kills_of_machine);
         let cgroup = self.cgroup(&spec.limits)?;
-        program.cgroups = cgroup.as_ref().map(membership);
-        let program = handshake::encode(&program).map_err(|_too_large| {
+        if let Order::InNamespaces(program) = &mut order {
+            program.cgroups = cgroup.as_ref().map(membership);
+        }
+        let program = handshake::encode(&order).map_err(|_too_large| {
             SandboxError::Spec(SpecProblem::Number("the size of the specification"))
         })?;
         let (control, theirs) = control_sockets().map_err(channel("control socket"))?;

@@ -14,6 +14,8 @@ pub struct Kernel {
     pub euid: u32,
     /// Whether this process may mount (and so may make namespaces of all kinds without a user namespace).
     pub may_mount: bool,
+    /// Whether this process may change its root directory.
+    pub may_change_root: bool,
     /// Whether mounts can be made by descriptor (Linux 5.2).
     pub mount_descriptors: bool,
 }
@@ -21,11 +23,13 @@ pub struct Kernel {
 /// Looks at the machine; cheap, leaves nothing behind.
 #[must_use]
 pub fn kernel() -> Kernel {
-    let may_mount = rustix::thread::capabilities(None)
-        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
+    let rights = rustix::thread::capabilities(None);
+    let may = |right| rights.is_ok_and(|sets| sets.effective.contains(right));
+    let may_mount = may(CapabilitySet::SYS_ADMIN);
     Kernel {
         euid: rustix::process::geteuid().as_raw(),
         may_mount,
+        may_change_root: may(CapabilitySet::SYS_CHROOT),
         mount_descriptors: open_tree(CWD, "/", OpenTreeFlags::OPEN_TREE_CLOEXEC).err()
             != Some(Errno::NOSYS),
     }

@@ -17,6 +17,7 @@ mod disk;
 mod failures;
 mod faults;
 mod git_ssh;
+mod in_container;
 mod interrupts;
 mod limits;
 mod offline;

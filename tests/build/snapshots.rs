@@ -62,7 +62,7 @@ fn image(env: &TestEnv, way: &str) -> Image {
 }
 
 /// The entries of a layer, one a line, without times.
-fn entries(layer: &LayerFile) -> String {
+pub(crate) fn entries(layer: &LayerFile) -> String {
     let mut archive = tar::Archive::new(layer.open());
     let mut lines = String::new();
     for entry in archive.entries().unwrap() {

@@ -82,6 +82,14 @@ impl Podman {
         self.run(&[&flags[..], &[image], arguments].concat())
     }
 
+    /// The same with more flags.
+    #[track_caller]
+    pub fn run_with(&self, more: &[&str], image: &str, arguments: &[&str]) -> Outcome {
+        let parent = format!("/{}", self.group);
+        let flags = ["run", "--rm", "--ulimit=host", "--cgroup-parent", &parent];
+        self.run(&[&flags[..], more, &[image], arguments].concat())
+    }
+
     /// Starts a container that has only a loopback device, and asks it for `paths` once it listens on `port`.
     #[track_caller]
     pub fn serve(&self, image: &str, port: u16, paths: &[&str]) -> Vec<Response> {

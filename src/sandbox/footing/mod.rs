@@ -119,15 +119,17 @@ fn climb(kernel: Kernel, shortcomings: &mut Vec<Shortcoming>) -> Result<Footing,
     if !kernel.mount_descriptors {
         return Err(Obstacle::OldKernel);
     }
-    let footing = if kernel.may_mount && kernel.euid == 0 {
+    let is_root = kernel.euid == 0;
+    if kernel.may_mount && is_root {
         let maps = IdMaps::of_this_process().map_err(|_silent| Obstacle::NoProc)?;
-        Footing::on(rung_of(&maps))
-    } else {
-        enter::namespace(kernel.euid == 0, shortcomings)?
-    };
-    match probe::has_overlay() {
-        true => Ok(footing),
-        false => Err(Obstacle::NoOverlay),
+        return Ok(Footing::on(rung_of(&maps)));
+    }
+    match enter::namespace(is_root, shortcomings) {
+        // Nothing is mounted on the last rung.
+        Err(Obstacle::MayNotMount) if is_root && kernel.may_change_root => {
+            Ok(Footing::on(Rung::Chroot))
+        }
+        result => result,
     }
 }
 
@@ -184,6 +186,7 @@ mod tests {
         let kernel = Kernel {
             euid: 0,
             may_mount: true,
+            may_change_root: true,
             mount_descriptors: false,
         };
         assert_eq!(climb(kernel, &mut Vec::new()), Err(Obstacle::OldKernel));

@@ -19,9 +19,6 @@ pub enum Obstacle {
     /// Root in a container that may neither mount nor make user namespaces.
     #[error("a RUN needs the right to mount, which this container lacks")]
     MayNotMount,
-    /// No overlay.
-    #[error("a RUN needs overlay file systems, which this kernel lacks")]
-    NoOverlay,
     /// Old kernel.
     #[error("a RUN needs Linux 5.12 or newer")]
     OldKernel,
@@ -80,7 +77,6 @@ impl Obstacle {
                 "raise `user.max_user_namespaces` with sysctl, or end what holds them"
             }
             Self::MayNotMount => "run that container with `--privileged`",
-            Self::NoOverlay => "load it with `sudo modprobe overlay`",
             Self::OldKernel => {
                 "update the kernel; a Dockerfile without RUN is built on older ones too"
             }

@@ -103,6 +103,9 @@ fn allowed(capabilities: Capabilities) -> Result<CapabilitySet, Errno> {
     let own = thread::capabilities(None)?.permitted;
     Ok(match capabilities {
         Capabilities::Default => own.intersection(DEFAULT_CAPABILITIES),
+        Capabilities::InChroot => {
+            own.intersection(DEFAULT_CAPABILITIES) - CapabilitySet::SYS_CHROOT
+        }
         Capabilities::All => own,
     })
 }
@@ -110,6 +113,7 @@ fn allowed(capabilities: Capabilities) -> Result<CapabilitySet, Errno> {
 fn drop_bounding_set(capabilities: Capabilities) -> Result<(), Errno> {
     let keep = match capabilities {
         Capabilities::Default => DEFAULT_CAPABILITIES,
+        Capabilities::InChroot => DEFAULT_CAPABILITIES - CapabilitySet::SYS_CHROOT,
         Capabilities::All => return Ok(()),
     };
     for capability in each_capability().filter(|&capability| !keep.contains(capability)) {

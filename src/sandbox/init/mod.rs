@@ -4,6 +4,7 @@
 //! PID 1 and tidies up; *PID 1* (inside) sets up the file system, starts the command and reaps what it leaves. All three are
 //! single-threaded, so that they may fork. A failure goes to the builder as a typed report over the control socket.
 
+mod bare;
 mod command;
 mod interpret;
 mod membership;

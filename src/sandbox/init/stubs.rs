@@ -60,29 +60,36 @@ impl Recorder {
         path: &[u8],
         name: &[u8],
     ) -> Result<(), Errno> {
-        let known = self
-            .stubs
-            .folders
-            .iter()
-            .position(|known| known.path == path);
-        let number = match known {
-            Some(number) => number,
-            None => {
-                let before = modified(folder)?;
-                self.open.push(rustix::io::fcntl_dupfd_cloexec(folder, 3)?);
-                self.stubs.folders.push(Folder {
-                    path: path.to_vec(),
-                    before,
-                    after: before,
-                });
-                self.stubs.folders.len() - 1
-            }
-        };
+        let number = self.before_changing(folder, path)?;
         self.stubs.made.push(Stub {
             folder: number,
             name: name.to_vec(),
         });
         Ok(())
+    }
+
+    /// Notes that something is about to change in the folder `path`, which is to look untouched afterwards; gives its number.
+    pub(super) fn before_changing(
+        &mut self,
+        folder: BorrowedFd<'_>,
+        path: &[u8],
+    ) -> Result<usize, Errno> {
+        let known = self
+            .stubs
+            .folders
+            .iter()
+            .position(|known| known.path == path);
+        if let Some(number) = known {
+            return Ok(number);
+        }
+        let before = modified(folder)?;
+        self.open.push(rustix::io::fcntl_dupfd_cloexec(folder, 3)?);
+        self.stubs.folders.push(Folder {
+            path: path.to_vec(),
+            before,
+            after: before,
+        });
+        Ok(self.stubs.folders.len() - 1)
     }
 
     /// The notes, once nothing more will be made and nothing of the step runs yet.
@@ -101,7 +108,17 @@ fn modified(folder: BorrowedFd<'_>) -> Result<Time, Errno> {
 
 /// Removes the mount points from the upper directory of an overlay that is not mounted any more.
 pub(super) fn remove(upper: &Path, stubs: &Stubs) -> Result<(), SetupFailure> {
-    if stubs.made.is_empty() {
+    remove_around(upper, stubs, || ())
+}
+
+/// The same, with more to be removed by `others`, whose traces in the times of folders are removed as well.
+pub(super) fn remove_around(
+    upper: &Path,
+    stubs: &Stubs,
+    others: impl FnOnce(),
+) -> Result<(), SetupFailure> {
+    if stubs.folders.is_empty() {
+        others();
         return Ok(());
     }
     let named = || failed(Operation::RemoveStub, upper.display().to_string());
@@ -122,6 +139,7 @@ pub(super) fn remove(upper: &Path, stubs: &Stubs) -> Result<(), SetupFailure> {
             None => None,
         });
     }
+    others();
     for stub in stubs.made.iter().rev() {
         if let Some(Some((_, folder))) = open.get(stub.folder) {
             let name = String::from_utf8_lossy(&stub.name);

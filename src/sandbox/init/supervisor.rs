@@ -12,11 +12,11 @@ use rustix::thread::UnshareFlags;
 
 use super::super::cgroup;
 use super::super::handshake::{self, Report};
-use super::super::setup::Program;
+use super::super::setup::Order;
 use super::super::{Exit, Operation, SetupFailure};
 use super::pid1::{self, Inherited};
 use super::stubs::Stubs;
-use super::{failed, membership, stubs};
+use super::{bare, failed, membership, stubs};
 use crate::sys::process::{self, Fork, SingleThreaded, Standard};
 
 /// Does the child's work. The code tells the builder something only if no report could be sent.
@@ -55,7 +55,11 @@ fn supervise(evidence: &SingleThreaded, control: &OwnedFd) -> Result<(), SetupFa
     use Operation::{Detach, Fork as Start, ReceiveSetup, Unshare};
     // Keys that are pressed at the builder's terminal are for the builder.
     rustix::process::setsid().map_err(failed(Detach, ""))?;
-    let program: Program = handshake::receive(control.as_fd()).map_err(failed(ReceiveSetup, ""))?;
+    let order = handshake::receive(control.as_fd()).map_err(failed(ReceiveSetup, ""))?;
+    let program = match order {
+        Order::InNamespaces(program) => *program,
+        Order::Bare(program) => return bare::run(evidence, *program, control.as_fd()),
+    };
 
     process::unshare_namespaces(UnshareFlags::NEWPID).map_err(failed(Unshare, ""))?;
     let (stubs_in, stubs_out) =
@@ -101,7 +105,7 @@ fn supervise(evidence: &SingleThreaded, control: &OwnedFd) -> Result<(), SetupFa
 }
 
 /// Only processes of the step hold the output pipe, so that its end is their end.
-fn release_output() -> Result<(), Errno> {
+pub(super) fn release_output() -> Result<(), Errno> {
     let null = null_device()?;
     process::redirect(null.as_fd(), Standard::Output)?;
     process::redirect(null.as_fd(), Standard::Error)

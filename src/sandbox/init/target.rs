@@ -76,6 +76,36 @@ pub(super) fn open_or_make(
     }
 }
 
+/// Where something is, or is to be: a folder, its path below the root without links in it, and a name in it.
+pub(super) struct Place {
+    pub(super) folder: OwnedFd,
+    pub(super) folder_path: Vec<u8>,
+    pub(super) name: Vec<u8>,
+}
+
+/// The place of what `path` is below `root`, made where it is missing, as by [`open_or_make`].
+pub(super) fn place(
+    root: BorrowedFd<'_>,
+    path: &str,
+    kind: Kind,
+    recorder: &mut Recorder,
+) -> Result<Place, Errno> {
+    let mut walk = Walk::new(root)?;
+    walk.go(path, kind, Some(recorder))?;
+    let (_, name) = walk.entered.pop().ok_or(Errno::BUSY)?;
+    Ok(Place {
+        folder: reopen(walk.here())?,
+        folder_path: walk.path(),
+        name,
+    })
+}
+
+/// A descriptor with which names in a folder can be changed.
+fn reopen(folder: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(folder, ".", flags, Mode::empty())
+}
+
 /// A walk from the root down.
 struct Walk<'a> {
     root: BorrowedFd<'a>,
@@ -104,8 +134,22 @@ impl<'a> Walk<'a> {
         mut self,
         path: &str,
         kind: Kind,
-        mut recorder: Option<&mut Recorder>,
+        recorder: Option<&mut Recorder>,
     ) -> Result<OwnedFd, Errno> {
+        self.go(path, kind, recorder)?;
+        match self.entered.pop() {
+            Some((found, _)) => Ok(found),
+            None => rustix::io::fcntl_dupfd_cloexec(self.root, 3),
+        }
+    }
+
+    /// Walks to the end of `path`.
+    fn go(
+        &mut self,
+        path: &str,
+        kind: Kind,
+        mut recorder: Option<&mut Recorder>,
+    ) -> Result<(), Errno> {
         self.put_ahead(path.as_bytes());
         while let Some(name) = self.ahead.pop_front() {
             if name == b".." {
@@ -131,10 +175,17 @@ impl<'a> Walk<'a> {
                 self.entered.push((found, name));
             }
         }
-        match self.entered.pop() {
-            Some((found, _)) => Ok(found),
-            None => rustix::io::fcntl_dupfd_cloexec(self.root, 3),
-        }
+        Ok(())
+    }
+
+    /// The path of where the walk is.
+    fn path(&self) -> Vec<u8> {
+        let names: Vec<_> = self
+            .entered
+            .iter()
+            .map(|(_, name)| name.as_slice())
+            .collect();
+        names.join(&b'/')
     }
 
     fn here(&self) -> BorrowedFd<'_> {
@@ -156,12 +207,7 @@ impl<'a> Walk<'a> {
         if let Some(recorder) = recorder
             && mount_of(self.here())? == self.root_mount
         {
-            let names: Vec<_> = self
-                .entered
-                .iter()
-                .map(|(_, name)| name.as_slice())
-                .collect();
-            recorder.before_making(self.here(), &names.join(&b'/'), name)?;
+            recorder.before_making(self.here(), &self.path(), name)?;
         }
         let made = match kind {
             Kind::Directory => mkdirat(self.here(), name, Mode::from_raw_mode(0o755)),

@@ -232,7 +232,7 @@ fn declared(mount: &Mount, target: String, user_namespace: bool) -> SetupOp {
 }
 
 /// The names in an absolute path, without `.`, `..` and doubled slashes.
-fn components(path: &str) -> Result<Vec<String>, SpecProblem> {
+pub(super) fn components(path: &str) -> Result<Vec<String>, SpecProblem> {
     if !path.starts_with('/') {
         return Err(SpecProblem::RelativePath(path.to_owned()));
     }
@@ -249,7 +249,7 @@ fn components(path: &str) -> Result<Vec<String>, SpecProblem> {
     Ok(names)
 }
 
-fn check_strings(spec: &SandboxSpec) -> Result<(), SpecProblem> {
+pub(super) fn check_strings(spec: &SandboxSpec) -> Result<(), SpecProblem> {
     if spec.argv.is_empty() {
         return Err(SpecProblem::EmptyCommand);
     }

@@ -3,6 +3,7 @@
 //! Pure: nothing here touches the system, so that a set-up can be printed, compared and tested. The child (`init`) interprets
 //! the list in order and decides nothing.
 
+mod bare;
 mod compile;
 mod kernel_paths;
 #[cfg(test)]
@@ -19,8 +20,18 @@ use super::{
     Attributes, Device, Environment, FileContent, OverlayView, Ulimit, UpperDirectories, User,
 };
 
+pub(super) use bare::{BareOp, BareProgram, compile_bare};
 pub(super) use compile::compile;
 pub(super) use kernel_paths::{SCAFFOLD_FILES, SCAFFOLD_FOLDERS};
+
+/// What the child is to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Order {
+    /// A step in namespaces.
+    InNamespaces(Box<Program>),
+    /// A step in a changed root.
+    Bare(Box<BareProgram>),
+}
 
 /// Everything the child is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,6 +85,8 @@ pub(super) struct Command {
 pub(super) enum Capabilities {
     /// The default set, for root; none in force for others, who can gain these through set-user-id programs.
     Default,
+    /// The default set without the right to change the root: with it, root walks out of a changed root.
+    InChroot,
     /// All that the builder has, for everybody.
     All,
 }

@@ -83,7 +83,7 @@ impl<'a> Worker<'a> {
                 Err(_) => vec![false; plan.steps.len()],
             },
             has_told_footing: AtomicBool::new(false),
-            snapshots: Snapshots::new(environment.run.snapshotter),
+            snapshots: Snapshots::new(environment.run.snapshotter, environment.footing),
             past: Past::new(places),
             cost: AtomicU64::default(),
         }

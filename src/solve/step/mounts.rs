@@ -17,7 +17,7 @@ use crate::fsio;
 use crate::layer::Stack;
 use crate::oci::{Digest, Hasher};
 use crate::plan::{RunMount, RunStep, Sharing, TreeSource};
-use crate::sandbox::{FileContent, Mount, MountKind, UpperDirectories};
+use crate::sandbox::{FileContent, Mount, MountKind, Rung, UpperDirectories};
 use crate::snapshot::{self, Active, Snapshotter};
 use crate::store::{Lock, Scratch, StepRecord};
 
@@ -103,7 +103,15 @@ pub(super) fn prepare(
             }
         }
     }
-    if let Some((path, content)) = &run.script {
+    if let Some((path, content)) = &run.script
+        && is_bare(worker)
+    {
+        // What is executed cannot be a pipe.
+        let file = scratch.path().join("script");
+        fsio::write_atomic(&file, content.as_bytes(), fsio::Durability::Cached)?;
+        fsio::set_mode(&file, 0o755)?;
+        prepared.mounts.push(read_only_file(path, file));
+    } else if let Some((path, content)) = &run.script {
         let content = FileContent(content.clone().into_bytes());
         let kind = MountKind::File {
             content,
@@ -132,18 +140,24 @@ pub(super) fn read_only_file(target: &str, source: PathBuf) -> Mount {
     }
 }
 
-/// Locks the caches that only one step may use at a time: each once, in an order that all steps share, so that two steps
+/// Whether steps run without mounts: what they use is moved into their tree.
+fn is_bare(worker: &Worker<'_>) -> bool {
+    worker.environment.footing.rung() == Ok(Rung::Chroot)
+}
+
+/// Locks the caches that only one step may use at a time (all that are moved): each once, in an order that all steps share, so that two steps
 /// never wait for each other.
 fn lock_caches(worker: &Worker<'_>, run: &RunStep, prepared: &mut Mounts) -> Result<(), StepError> {
     let identities: BTreeSet<Digest> = run
         .mounts
         .iter()
         .filter_map(|mount| match mount {
-            RunMount::Cache {
-                id,
-                sharing: Sharing::Locked,
-                ..
-            } => Some(Digest::of(id)),
+            RunMount::Cache { id, sharing, .. }
+                if *sharing == Sharing::Locked
+                    || (*sharing == Sharing::Shared && is_bare(worker)) =>
+            {
+                Some(Digest::of(id))
+            }
             _ => None,
         })
         .collect();

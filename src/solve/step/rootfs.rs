@@ -14,7 +14,7 @@ use super::super::state::State;
 use super::{Inputs, Worker};
 use crate::fsio;
 use crate::layer::{self, EntryKind, Found, Privileges, Stack};
-use crate::sandbox::{OverlayView, RootFs};
+use crate::sandbox::{Footing, OverlayView, RootFs, Rung};
 use crate::snapshot::{self, Active, Snapshotter, Tree};
 use crate::store::{Room, footprint};
 
@@ -28,9 +28,11 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    pub(super) const fn new(wanted: Option<Snapshotter>) -> Self {
+    /// Without mounts there are only copies, unless the user insists, which is an error of the step.
+    pub(super) fn new(wanted: Option<Snapshotter>, footing: Footing) -> Self {
+        let only = (footing.rung() == Ok(Rung::Chroot)).then_some(Snapshotter::Copy);
         Self {
-            wanted,
+            wanted: wanted.or(only),
             refused: AtomicBool::new(false),
         }
     }
