@@ -3,6 +3,7 @@
 mod compression;
 mod directories;
 mod hostile;
+mod laid_out;
 mod round_trip;
 mod sparse;
 mod stacks;
