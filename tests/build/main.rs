@@ -22,6 +22,7 @@ mod limits;
 mod offline;
 mod outputs;
 mod platforms;
+mod rungs;
 mod sandbox;
 mod snapshots;
 mod ssh;
