@@ -23,6 +23,7 @@ mod limits;
 mod offline;
 mod outputs;
 mod platforms;
+mod rungs;
 mod sandbox;
 mod snapshots;
 mod ssh;

@@ -25,12 +25,14 @@ pub mod expected;
 pub(crate) mod file_server;
 pub mod http;
 pub mod layout;
+pub mod lodger;
 pub mod podman;
 pub mod process;
 pub mod progress;
 pub(crate) mod registry;
 pub mod repeated;
 pub mod rootfs;
+pub mod rung_cases;
 pub mod s3;
 
 pub(crate) use capability::require_capability;
