@@ -23,6 +23,7 @@ mod offline;
 mod outputs;
 mod platforms;
 mod sandbox;
+mod security;
 mod snapshots;
 mod ssh;
 mod stages;
