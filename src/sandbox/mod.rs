@@ -7,6 +7,7 @@
 
 mod cancel;
 mod cgroup;
+mod default_limits;
 mod device;
 mod error;
 pub mod files;

@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
 
 use super::cgroup::{self, Cgroups, StepCgroup};
+use super::default_limits::with_defaults;
 use super::handshake::{self, Report};
 use super::init::ARGV0;
 use super::setup::StepCgroups;
@@ -170,6 +171,8 @@ impl StepRunner for NativeRunner {
         if cancel.is_cancelled() {
             return Err(SandboxError::Cancelled);
         }
+        let own_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+        program.command.limits = with_defaults(&spec.ulimits, own_files);
         self.killed_before.get_or_init(cgroup::kills_of_machine);
         let cgroup = self.cgroup(&spec.limits)?;
         if let Order::InNamespaces(program) = &mut order {

@@ -278,6 +278,13 @@ impl Attributes {
         no_execution: true,
     };
 
+    pub(super) const fn with_devices(self, allowed: bool) -> Self {
+        Self {
+            no_devices: !allowed,
+            ..self
+        }
+    }
+
     pub(super) const fn with_read_only(self, read_only: bool) -> Self {
         Self { read_only, ..self }
     }

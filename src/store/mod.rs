@@ -160,6 +160,7 @@ impl Store {
                 fsio::Durability::Cached,
             )?;
         }
+        paths.seclude();
         let boot = fsio::read_to_string("/proc/sys/kernel/random/boot_id")?;
         Ok(Self {
             leases: lease::Leases::new(&paths),

@@ -31,6 +31,7 @@
 //!     tmp/<pid>-<random>/                  work of a running process; `lock` in it is held while the process lives
 //! ```
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::fsio;
@@ -108,6 +109,15 @@ impl Paths {
         LOCKS
             .iter()
             .try_for_each(|kind| super::lock::open(&self.lock(kind)).map(drop))
+    }
+
+    /// Keeps other users of the machine out. Layers hold set-user-id programs and files of users who are somebody else here; what an
+    /// image made of them is not to be started or read on the machine.
+    pub(super) fn seclude(&self) {
+        if fsio::symlink_metadata(&self.root).is_ok_and(|found| found.mode() & 0o077 != 0) {
+            // Not ours: then it is for its owner to do.
+            let _unused = fsio::set_mode(&self.root, 0o700);
+        }
     }
 
     /// Folders that hold records, one file each.

@@ -25,6 +25,7 @@ mod outputs;
 mod platforms;
 mod rungs;
 mod sandbox;
+mod security;
 mod snapshots;
 mod ssh;
 mod stages;

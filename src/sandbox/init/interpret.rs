@@ -3,15 +3,14 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, chownat, makedev, mknodat, symlinkat};
+use rustix::fs::{FileType, Mode, makedev, mknodat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, UnmountFlags};
-use rustix::process::{Gid, Uid};
 
 use super::super::setup::{MountSource, Overlay, SetupOp};
-use super::super::{Attributes, Device, DeviceKind, Operation, SetupFailure};
+use super::super::{Attributes, Device, Operation, SetupFailure};
 use super::failed;
-use super::stage::{Stage, directories_of, is_directory};
+use super::stage::{Stage, directories_of, file_type, is_directory};
 use super::stubs::{Recorder, Stubs};
 use super::target::{self, Kind};
 use crate::sys::{mount, network};
@@ -70,14 +69,21 @@ impl Setup {
             }
             SetupOp::Root(overlay) => self.make_root(&overlay),
             SetupOp::RootTree(tree) => self.show_tree(&tree),
+            SetupOp::NoDevices => {
+                let flags = MountAttrFlags::MOUNT_ATTR_NODEV;
+                self.tree()
+                    .and_then(|tree| mount::add_attributes(tree.root.as_fd(), flags, false))
+                    .map_err(failed(Operation::MountOverlay, "/"))
+            }
             SetupOp::Mount {
                 target,
                 source,
                 attributes,
             } => self.mount(&target, source, attributes),
-            SetupOp::Node(device) => self.make_node(&device),
             SetupOp::NodeOfMachine(device) if !machine_has(&device) => Ok(()),
-            SetupOp::NodeOfMachine(device) => self.make_node(&device),
+            SetupOp::Node(device) | SetupOp::NodeOfMachine(device) => self
+                .show_device(&device)
+                .map_err(failed(Operation::MakeNode, device.path)),
             SetupOp::Link { path, says } => {
                 let (folder, name) = self
                     .open_parent(&path)
@@ -190,29 +196,19 @@ impl Setup {
         clone_with(shown.as_fd(), flags).map_err(failed(Operation::Mount, target))
     }
 
-    fn make_node(&self, device: &Device) -> Result<()> {
-        let named = || failed(Operation::MakeNode, &*device.path);
-        let (folder, name) = self.open_parent(&device.path).map_err(named())?;
-        let mode = Mode::from_raw_mode(device.mode & 0o7777);
-        let number = makedev(device.major, device.minor);
-        match mknodat(&folder, name, file_type(device.kind), mode, number) {
+    /// Shows a device of the stage at its path: what is in the folder itself cannot be opened as a device.
+    fn show_device(&mut self, device: &Device) -> rustix::io::Result<()> {
+        let (folder, name) = self.open_parent(&device.path)?;
+        let stage = &mut self.tree.as_mut().ok_or(Errno::INVAL)?.stage;
+        let source = match stage.device(device) {
             // A user namespace may not make devices, but may show the machine's.
-            Err(Errno::PERM) => {}
-            result => {
-                let owned = result.and_then(|()| own(folder.as_fd(), name, device));
-                return owned.map_err(named());
-            }
-        }
-        let borrow = || {
-            mknodat(&folder, name, FileType::RegularFile, mode, 0)?;
-            let source = mount::path_descriptor(&device.source)?;
-            let place = target::open_without_links(folder.as_fd(), name)?;
-            mount::attach(
-                mount::clone_of(source.as_fd(), false)?.as_fd(),
-                place.as_fd(),
-            )
+            Err(Errno::PERM) => mount::path_descriptor(&device.source)?,
+            result => result?,
         };
-        borrow().map_err(named())
+        mknodat(&folder, name, FileType::RegularFile, Mode::empty(), 0)?;
+        let place = target::open_without_links(folder.as_fd(), name)?;
+        let clone = mount::clone_of(source.as_fd(), false)?;
+        mount::attach(clone.as_fd(), place.as_fd())
     }
 
     /// The folder that holds `path`, made if it is missing, and the name in it. Inside a mount of our own: nothing is noted.
@@ -261,29 +257,6 @@ fn machine_has(device: &Device) -> bool {
         FileType::from_raw_mode(found.st_mode) == file_type(device.kind)
             && found.st_rdev == makedev(device.major, device.minor)
     })
-}
-
-fn file_type(kind: DeviceKind) -> FileType {
-    match kind {
-        DeviceKind::Character => FileType::CharacterDevice,
-        DeviceKind::Block => FileType::BlockDevice,
-        DeviceKind::Pipe => FileType::Fifo,
-    }
-}
-
-/// Gives a device that was just made to its owner.
-fn own(folder: BorrowedFd<'_>, name: &str, device: &Device) -> rustix::io::Result<()> {
-    if (device.uid, device.gid) == (0, 0) {
-        return Ok(());
-    }
-    let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
-    chownat(
-        folder,
-        name,
-        Some(uid),
-        Some(gid),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )
 }
 
 /// What `sub_path` is inside `whole`, whatever links in `whole` say.

@@ -1,16 +1,18 @@
 //! The stage: a file system in memory, beside the new root, on which mounts are prepared before they go to their places. It holds
-//! the root's own mount point, the content of secret files, and overlays of which a part is shown. It goes away with the
+//! the root's own mount point, the content of secret files, devices, and overlays of which a part is shown. It goes away with the
 //! machine's mounts; what was shown of it stays.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode, OFlags, fchmod, fchown, mkdirat, openat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, chownat, fchmod, fchown, makedev, mkdirat, mknodat, openat,
+};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mount::MountAttrFlags;
 use rustix::process::{Gid, Uid};
 
 use super::super::setup::Overlay;
-use super::super::{FileContent, Operation, SetupFailure};
+use super::super::{Device, DeviceKind, FileContent, Operation, SetupFailure};
 use super::failed;
 use crate::sys::mount::{self, OverlayDirectories};
 
@@ -28,7 +30,8 @@ pub(super) struct Stage {
 impl Stage {
     /// Makes the stage, and mounts it where nothing else is looked up any more.
     pub(super) fn new(place: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+        // Devices work here: nobody but this process sees the stage, and what is shown of it is told for each thing.
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID;
         // Without swap secrets stay off the disk; older kernels and user namespaces do not offer it.
         let root = match mount::create("tmpfs", &[("mode", "0700"), ("noswap", "")], attributes) {
             Err(Errno::INVAL | Errno::PERM) => {
@@ -91,6 +94,20 @@ impl Stage {
         Ok(mounted)
     }
 
+    /// A device with exactly this number, owner and mode.
+    pub(super) fn device(&mut self, device: &Device) -> Result<OwnedFd, Errno> {
+        let name = self.next_name();
+        let mode = Mode::from_raw_mode(device.mode & 0o7777);
+        let number = makedev(device.major, device.minor);
+        mknodat(&self.root, &*name, file_type(device.kind), mode, number)?;
+        if (device.uid, device.gid) != (0, 0) {
+            let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            chownat(&self.root, &*name, Some(uid), Some(gid), flags)?;
+        }
+        self.open(&name)
+    }
+
     /// Mounts an overlay on the stage; the result is its root.
     pub(super) fn overlay(
         &mut self,
@@ -127,6 +144,15 @@ pub(super) fn directories_of(overlay: &Overlay) -> Result<OverlayDirectories, Se
     let upper = writable.map(|writable| (&*writable.upper, &*writable.work));
     OverlayDirectories::open(&overlay.lower, upper)
         .map_err(|(path, errno)| failed(Operation::OpenSource, path.display().to_string())(errno))
+}
+
+/// What the kernel calls a kind of device.
+pub(super) fn file_type(kind: DeviceKind) -> FileType {
+    match kind {
+        DeviceKind::Character => FileType::CharacterDevice,
+        DeviceKind::Block => FileType::BlockDevice,
+        DeviceKind::Pipe => FileType::Fifo,
+    }
 }
 
 /// Whether a descriptor is of a directory.

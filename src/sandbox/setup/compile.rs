@@ -36,6 +36,9 @@ pub(in crate::sandbox) fn compile(
         RootFs::Overlay(view) => SetupOp::Root(Overlay::of_root(view, scaffold, user_namespace)),
         RootFs::Tree(tree) => SetupOp::RootTree(tree.clone()),
     });
+    if !insecure {
+        setup.push(SetupOp::NoDevices);
+    }
     let choices = Choices {
         insecure,
         one_id: footing.has_one_id(),
@@ -126,7 +129,8 @@ fn mounts_in_order(
             return Err(SpecProblem::MountOnRoot);
         }
         let target = format!("/{}", key.join("/"));
-        groups.insert(key, vec![declared(mount, target, user_namespace)]);
+        let free = Attributes::NONE.with_devices(choices.insecure);
+        groups.insert(key, vec![declared(mount, target, free, user_namespace)]);
     }
     Ok(groups.into_values().collect())
 }
@@ -149,7 +153,8 @@ fn devices_by_path(spec: &SandboxSpec) -> Result<BTreeMap<String, Device>, SpecP
     Ok(devices)
 }
 
-fn declared(mount: &Mount, target: String, user_namespace: bool) -> SetupOp {
+/// `free` is what a mount allows of which nothing else is said.
+fn declared(mount: &Mount, target: String, free: Attributes, user_namespace: bool) -> SetupOp {
     let (source, attributes) = match &mount.kind {
         MountKind::Bind {
             source,
@@ -160,7 +165,7 @@ fn declared(mount: &Mount, target: String, user_namespace: bool) -> SetupOp {
                 source: source.clone(),
                 sub_path: sub_path.clone(),
             },
-            Attributes::NONE.with_read_only(*read_only),
+            free.with_read_only(*read_only),
         ),
         MountKind::Host { source, attributes } => (
             MountSource::Bind {
@@ -184,7 +189,7 @@ fn declared(mount: &Mount, target: String, user_namespace: bool) -> SetupOp {
                 overlay,
                 sub_path: sub_path.clone(),
             };
-            (source, Attributes::NONE.with_read_only(read_only))
+            (source, free.with_read_only(read_only))
         }
         MountKind::Tmpfs {
             size,
@@ -201,7 +206,7 @@ fn declared(mount: &Mount, target: String, user_namespace: bool) -> SetupOp {
                 source,
                 Attributes {
                     no_suid: true,
-                    ..Attributes::NONE.with_read_only(*read_only)
+                    ..free.with_read_only(*read_only)
                 },
             )
         }

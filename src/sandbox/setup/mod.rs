@@ -104,15 +104,17 @@ pub(super) enum SetupOp {
     Root(Overlay),
     /// The same, with a directory as the root file system.
     RootTree(#[serde(with = "path_bytes")] PathBuf),
+    /// Let no device be opened on the root file system, wherever it came from: a layer, or `mknod`.
+    NoDevices,
     /// Mount something at a path of the new root, making the mount point if it is missing.
     Mount {
         target: String,
         source: MountSource,
         attributes: Attributes,
     },
-    /// Make a device.
+    /// Show a device.
     Node(Device),
-    /// Make a device if the machine has it.
+    /// Show a device if the machine has it.
     NodeOfMachine(Device),
     /// Make a symbolic link.
     Link { path: String, says: String },

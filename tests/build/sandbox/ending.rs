@@ -15,7 +15,7 @@ fn background_processes_end_with_the_command() {
 }
 
 /// How many processes of the machine have this word among their arguments.
-fn processes_with(word: &str) -> usize {
+pub(in super::super) fn processes_with(word: &str) -> usize {
     let of = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).unwrap_or_default();
     let commands = fs::read_dir("/proc")
         .unwrap()
@@ -30,7 +30,7 @@ fn processes_with(word: &str) -> usize {
 }
 
 /// Waits until something is so; the limit is only there for the test to end.
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(in super::super) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..1000 {
         if holds() {
             return;

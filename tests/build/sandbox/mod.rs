@@ -6,7 +6,7 @@
 )]
 
 mod cgroups;
-mod ending;
+pub(super) mod ending;
 mod layers;
 mod mounts;
 mod process;
@@ -29,13 +29,13 @@ const BUSYBOX: &str = "/bin/busybox";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A root file system with a shell, and room for the changes to it.
-struct Step {
+pub(super) struct Step {
     folder: tempfile::TempDir,
-    spec: SandboxSpec,
+    pub(super) spec: SandboxSpec,
 }
 
 impl Step {
-    fn new(command: &str) -> Self {
+    pub(super) fn new(command: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let base = folder.path().join("base");
         for name in ["base/bin", "base/etc", "base/tmp", "upper", "work"] {
@@ -58,7 +58,7 @@ impl Step {
         Self { folder, spec }
     }
 
-    fn with_mount(mut self, target: &str, kind: MountKind) -> Self {
+    pub(super) fn with_mount(mut self, target: &str, kind: MountKind) -> Self {
         self.spec.mounts.push(Mount {
             target: target.to_owned(),
             kind,
@@ -73,23 +73,23 @@ impl Step {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// A directory of the host with one file in it.
-    fn host_directory(&self, name: &str) -> PathBuf {
+    pub(super) fn host_directory(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(&path).unwrap();
         fs::write(path.join("file"), "content\n").unwrap();
         path
     }
 
-    fn run(&self) -> (Result<RunOutcome, SandboxError>, String) {
+    pub(super) fn run(&self) -> (Result<RunOutcome, SandboxError>, String) {
         self.run_with(&Cancel::new())
     }
 
-    fn run_with(&self, cancel: &Cancel) -> (Result<RunOutcome, SandboxError>, String) {
+    pub(super) fn run_with(&self, cancel: &Cancel) -> (Result<RunOutcome, SandboxError>, String) {
         let mut output = Vec::new();
         let result = runner().run(
             &self.spec,
@@ -100,7 +100,7 @@ impl Step {
     }
 
     /// Runs a command that ends well; what it printed.
-    fn output(&self) -> String {
+    pub(super) fn output(&self) -> String {
         let (result, output) = self.run();
         assert_eq!(
             result.expect("the sandbox runs").exit,
@@ -133,11 +133,11 @@ impl Step {
     }
 }
 
-fn runner() -> NativeRunner {
+pub(super) fn runner() -> NativeRunner {
     NativeRunner::with_executable(env!("CARGO_BIN_EXE_builder"), Footing::on(Rung::Root))
 }
 
-fn secret(content: &[u8], mode: u32) -> MountKind {
+pub(super) fn secret(content: &[u8], mode: u32) -> MountKind {
     MountKind::File {
         content: FileContent(content.to_vec()),
         mode,
