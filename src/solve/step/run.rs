@@ -1,5 +1,6 @@
 //! RUN: the state as an overlay, the command in its sandbox, and what it changed as a layer.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use crate::fsio::{self, Stoppable};
 use crate::layer::scan_upper;
 use crate::plan::{NetworkMode, RunMount, RunStep};
 use crate::sandbox::{
-    DEFAULT_SHM_SIZE, Environment, Network, OverlayView, Resources, RunOutcome, SandboxSpec,
-    Security, User, files,
+    Connection, DEFAULT_SHM_SIZE, Environment, Network, Networks, OverlayView, Resources,
+    RunOutcome, SandboxSpec, Security, User, files,
 };
 use crate::snapshot::{self, Active};
 use crate::store::{LayerForm, NewLayer, StepResources, Store};
@@ -58,6 +59,7 @@ pub(super) fn execute(
             text: "without the network: --offline".to_owned(),
         });
     }
+    let connection = connect(worker, run, report);
     let spec = spec(
         worker,
         run,
@@ -68,6 +70,7 @@ pub(super) fn execute(
             work,
         },
         &mounts,
+        &connection.network,
     )?;
     let mut output = |bytes: &[u8]| {
         report.event(BuildEvent::Output {
@@ -195,12 +198,38 @@ fn warn_of_full_disk(store: &Store, report: &Reporter) {
     }
 }
 
+/// The network of a step, which is made now if it is one of its own.
+fn connect(worker: &Worker<'_>, run: &RunStep, report: &Reporter) -> Connection {
+    let connection = match &run.network {
+        _ if worker.environment.run.offline => Network::None.into(),
+        NetworkMode::None => Network::None.into(),
+        NetworkMode::Host => Network::Host.into(),
+        NetworkMode::Namespace(path) => Network::Namespace(PathBuf::from(path)).into(),
+        NetworkMode::Default => worker.environment.networks.isolated(),
+    };
+    if let Some(message) = connection.note.clone() {
+        report.event(BuildEvent::Warning { message });
+    }
+    connection
+}
+
+/// The lines that the build adds to `/etc/hosts`. A name of the machine is left out where the machine cannot be reached.
+fn hosts(settings: &RunSettings, network: &Network) -> Vec<(String, String)> {
+    let machine = Networks::machine_seen_from(network);
+    let lines = settings.hosts.iter().filter_map(|(name, address)| {
+        let address = address.or(machine.map(IpAddr::V4))?;
+        Some((name.clone(), address.to_string()))
+    });
+    lines.collect()
+}
+
 fn spec(
     worker: &Worker<'_>,
     run: &RunStep,
     inputs: &Inputs,
     rootfs: OverlayView,
     mounts: &Mounts,
+    network: &Network,
 ) -> Result<SandboxSpec, StepError> {
     let settings = &worker.environment.run;
     let (user, home) = Accounts::of(worker.layers, &inputs.below).runner(&run.user)?;
@@ -210,11 +239,7 @@ fn spec(
     spec.cwd.clone_from(&run.cwd);
     spec.user = user;
     spec.hostname.clone_from(&run.hostname);
-    spec.network = match run.network {
-        NetworkMode::None => Network::None,
-        _ if settings.offline => Network::None,
-        NetworkMode::Host | NetworkMode::Default => Network::Host,
-    };
+    spec.network.clone_from(network);
     spec.security = if run.insecure {
         Security::Insecure
     } else {
@@ -226,8 +251,8 @@ fn spec(
         spec.mounts
             .push(mounts::read_only_file(CA_BUNDLE, bundle.clone()));
     }
-    spec.hosts = Some(files::hosts(&run.hostname, &settings.hosts));
-    spec.resolv_conf = Some(files::host_resolv_conf(spec.network));
+    spec.hosts = Some(files::hosts(&run.hostname, &hosts(settings, network)));
+    spec.resolv_conf = Some(files::host_resolv_conf(network, &settings.resolver));
     spec.shm_size = settings.shm_size.unwrap_or(DEFAULT_SHM_SIZE);
     spec.ulimits.clone_from(&settings.ulimits);
     spec.limits.clone_from(&settings.limits);
