@@ -48,7 +48,7 @@ use crate::plan::{
     self, NamedContext, Observation, Plan, PlanOptions, PlannedImage, ResolvedBases, RunMount,
     StepKind, TreeSource,
 };
-use crate::sandbox::{Cancel, Footing, Rung, StepRunner};
+use crate::sandbox::{Cancel, Footing, Networks, Rung, StepRunner};
 use crate::solve::{
     self, BuildEvent, ContextTree, Environment, EventSink, ImportedSteps, Outcome, SavedMounts,
     Solution, VertexId,
@@ -68,6 +68,8 @@ pub struct Tools<'a> {
     pub client: crate::registry::Client,
     /// What this process stands on.
     pub footing: Footing,
+    /// The networks that steps are given.
+    pub networks: &'a Networks,
     /// Runs the commands.
     pub runner: &'a dyn StepRunner,
     /// The user's wish to stop.
@@ -349,7 +351,7 @@ fn plan_options(request: &Request, opened: &Opened) -> PlanOptions {
             .iter()
             .map(|(name, source)| (name.clone(), context(source)))
             .collect(),
-        network: wishes.network,
+        network: wishes.network.clone(),
         no_cache: wishes.no_cache.clone(),
         entitlements: wishes.entitlements,
     }
@@ -409,6 +411,7 @@ fn environment<'a>(
         clock: request.clock,
         epoch: plan.epoch,
         footing: tools.footing,
+        networks: tools.networks,
         privileges: privileges(tools.footing),
         jobs: request.jobs,
         subject: solve::Subject {

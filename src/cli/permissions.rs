@@ -6,13 +6,13 @@ use super::args::BuildArgs;
 use super::failure::Failure;
 use crate::build::DeviceSettings;
 use crate::cdi;
-use crate::plan::Entitlements;
+use crate::plan::{Entitlements, NetworkMode};
 
 /// What `--allow` permits to planning; `device` is for [`devices`].
 pub(super) fn entitlements(args: &BuildArgs) -> Result<Entitlements, Failure> {
     let mut entitlements = Entitlements {
         // Who runs all steps on the machine's network lets those that ask for it have it.
-        network_host: args.graph.network == "host",
+        network_host: args.graph.network == Some(NetworkMode::Host),
         security_insecure: false,
     };
     for text in &args.graph.allow {

@@ -9,6 +9,7 @@ use super::preferences::Preferences;
 use super::settings::Environment;
 use super::{limits, values};
 use crate::agent::{AgentSource, Agents};
+use crate::sandbox::files::Resolver;
 use crate::solve::{RunSettings, SecretSource};
 
 /// This machine's CA bundle, where distributions keep it.
@@ -40,6 +41,11 @@ pub(super) fn run(
             .map(|text| values::host(text))
             .collect::<Result<_, _>>()
             .map_err(usage)?,
+        resolver: Resolver {
+            servers: args.dns.clone(),
+            options: args.dns_option.clone(),
+            search: args.dns_search.clone(),
+        },
         ca_bundle: args.ca_certs.as_deref().map(ca_bundle).transpose()?,
         offline: preferences.offline.value,
         snapshotter: preferences.snapshotter.value,

@@ -147,6 +147,14 @@ impl Environment {
         self.variables.get(&OsString::from(name))
     }
 
+    /// The folders where programs are looked for.
+    pub(super) fn search_path(&self) -> Vec<PathBuf> {
+        self.path("PATH")
+            .iter()
+            .flat_map(std::env::split_paths)
+            .collect()
+    }
+
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
         self.variables
             .get(&OsString::from(name))
@@ -469,11 +477,7 @@ fn plan(args: &BuildArgs, environment: &Environment) -> Result<PlanRequest, Fail
         build_args,
         labels,
         platforms,
-        network: match args.graph.network.as_str() {
-            "host" => NetworkMode::Host,
-            "none" => NetworkMode::None,
-            _ => NetworkMode::Default,
-        },
+        network: args.graph.network.clone().unwrap_or(NetworkMode::Default),
         no_cache: no_cache(args)?,
         entitlements: permissions::entitlements(args)?,
     })

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::agent::DEFAULT_ID;
 use crate::export::csv_fields;
 use crate::oci::Reference;
+use crate::plan::NetworkMode;
 use crate::sandbox::{LimitedResource, Ulimit};
 use crate::solve::Snapshotter;
 use crate::source::boolean;
@@ -128,8 +129,22 @@ pub(super) fn ssh(text: &str) -> (&str, Vec<PathBuf>) {
     (id, paths.map(PathBuf::from).collect())
 }
 
-/// Reads a value of `--add-host`: `name:ip` or `name=ip`, IPv6 addresses may be in brackets.
-pub(super) fn host(text: &str) -> Result<(String, String), String> {
+/// Reads a value of `--network`.
+pub(super) fn network(text: &str) -> Result<NetworkMode, String> {
+    match text {
+        "default" => Ok(NetworkMode::Default),
+        "none" => Ok(NetworkMode::None),
+        "host" => Ok(NetworkMode::Host),
+        _ => match text.strip_prefix("ns:") {
+            Some(path) if path.starts_with('/') => Ok(NetworkMode::Namespace(path.to_owned())),
+            Some(_) => Err("the path of a namespace has to be absolute".to_owned()),
+            None => Err("expected default, none, host or ns:PATH".to_owned()),
+        },
+    }
+}
+
+/// Reads a value of `--add-host`: `name:ip` or `name=ip`, IPv6 addresses may be in brackets; no address for `host-gateway`.
+pub(super) fn host(text: &str) -> Result<(String, Option<IpAddr>), String> {
     let bad = || format!("invalid value `{text}` for --add-host, expected NAME:IP");
     let (name, address) = text
         .split_once('=')
@@ -140,11 +155,10 @@ pub(super) fn host(text: &str) -> Result<(String, String), String> {
         return Err(bad());
     }
     match address {
-        // Steps are on the host's network, where the host is itself.
-        "host-gateway" => Ok((name.to_owned(), "127.0.0.1".to_owned())),
+        "host-gateway" => Ok((name.to_owned(), None)),
         _ => {
             let ip: IpAddr = address.parse().map_err(|_| bad())?;
-            Ok((name.to_owned(), ip.to_string()))
+            Ok((name.to_owned(), Some(ip)))
         }
     }
 }
@@ -338,11 +352,11 @@ mod tests {
     fn hosts_limits_sizes() {
         assert_eq!(
             host("db:10.0.0.1").unwrap(),
-            ("db".to_owned(), "10.0.0.1".to_owned())
+            ("db".to_owned(), "10.0.0.1".parse().ok())
         );
         assert_eq!(
             host("db=[::1]").unwrap(),
-            ("db".to_owned(), "::1".to_owned())
+            ("db".to_owned(), "::1".parse().ok())
         );
         assert!(host("db").is_err() && host("db:x").is_err());
         let files = ulimit("nofile=1024:2048").unwrap();

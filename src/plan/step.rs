@@ -1,5 +1,6 @@
 //! The nodes of the instruction graph: what each step does, as plain data.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -135,24 +136,27 @@ pub struct DeviceRequest {
 }
 
 /// The network of a RUN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NetworkMode {
-    /// What the builder gives to steps that say nothing.
+    /// One of its own, with a way out.
     Default,
     /// Loopback only.
     None,
     /// The host's.
     Host,
+    /// That of a namespace, by its path; the command line alone can say so.
+    Namespace(String),
 }
 
 impl NetworkMode {
     /// The word that the Dockerfile and the command line use.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn word(&self) -> Cow<'static, str> {
         match self {
-            Self::Default => "default",
-            Self::None => "none",
-            Self::Host => "host",
+            Self::Default => "default".into(),
+            Self::None => "none".into(),
+            Self::Host => "host".into(),
+            Self::Namespace(path) => format!("ns:{path}").into(),
         }
     }
 }

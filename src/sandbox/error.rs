@@ -224,6 +224,7 @@ operations! {
     EnterCgroup = "enter the cgroup",
     CloseDescriptors = "close inherited descriptors",
     Unshare = "make the namespaces",
+    JoinNetwork = "join the network namespace",
     Fork = "start a process",
     MakePrivate = "make the mounts private",
     SetHostname = "set the host name to",

@@ -16,6 +16,7 @@ mod footing;
 mod handshake;
 pub mod init;
 mod limits;
+mod network;
 mod outcome;
 mod parent;
 mod setup;
@@ -28,6 +29,7 @@ pub use device::{Device, DeviceKind};
 pub use error::{ExecFailure, ExecProblem, Operation, SandboxError, SetupFailure, SpecProblem};
 pub use footing::{Footing, Obstacle, Rung, Shortcoming};
 pub use limits::{CpuLimits, DeviceLimit, IoLimits, Limits, SwapLimit};
+pub use network::{Connection, NetworkError, Networks};
 pub use outcome::{Exit, MetLimits, OutOfMemory, Resources, RunOutcome};
 pub use parent::NativeRunner;
 pub use spec::{

@@ -171,12 +171,16 @@ impl StepRunner for NativeRunner {
         if cancel.is_cancelled() {
             return Err(SandboxError::Cancelled);
         }
-        let own_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
-        program.command.limits = with_defaults(&spec.ulimits, own_files);
         self.killed_before.get_or_init(cgroup::kills_of_machine);
         let cgroup = self.cgroup(&spec.limits)?;
-        if let Order::InNamespaces(program) = &mut order {
-            program.cgroups = cgroup.as_ref().map(membership);
+        let own_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+        let limits = with_defaults(&spec.ulimits, own_files);
+        match &mut order {
+            Order::InNamespaces(program) => {
+                program.command.limits = limits;
+                program.cgroups = cgroup.as_ref().map(membership);
+            }
+            Order::Bare(program) => program.command.limits = limits,
         }
         let program = handshake::encode(&order).map_err(|_too_large| {
             SandboxError::Spec(SpecProblem::Number("the size of the specification"))

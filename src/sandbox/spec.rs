@@ -170,12 +170,14 @@ pub struct User {
 }
 
 /// What network a command has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Network {
     /// The network of the machine.
     Host,
     /// Loopback only.
     None,
+    /// That of a namespace, by a path of the machine.
+    Namespace(#[serde(with = "path_bytes")] PathBuf),
 }
 
 /// How far a command is confined.

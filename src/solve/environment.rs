@@ -1,6 +1,7 @@
 //! What a solve works with: values and seams that its caller chose.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,7 +13,7 @@ use crate::cdi::Registry;
 use crate::context::{LocalContext, StatIndex};
 use crate::layer::Privileges;
 use crate::oci::{BaseImage, Digest, LayerSource};
-use crate::sandbox::{Cancel, Footing, Limits, StepRunner, Ulimit};
+use crate::sandbox::{Cancel, Footing, Limits, Networks, StepRunner, Ulimit, files::Resolver};
 use crate::snapshot::Snapshotter;
 use crate::store::{StepRecord, Store};
 
@@ -33,6 +34,8 @@ pub struct Environment<'a> {
     pub named_contexts: BTreeMap<String, ContextTree>,
     /// The images of the plan's bases, in its order.
     pub bases: Vec<Arc<BaseImage>>,
+    /// The networks that steps are given.
+    pub networks: &'a Networks,
     /// What every RUN gets.
     pub run: RunSettings,
     /// What describes the devices that steps ask for.
@@ -117,8 +120,10 @@ pub struct RunSettings {
     pub secrets: BTreeMap<String, SecretSource>,
     /// SSH agents by id.
     pub agents: Agents,
-    /// Additional lines of `/etc/hosts`: name and address.
-    pub hosts: Vec<(String, String)>,
+    /// Additional lines of `/etc/hosts`: name and address; without one it is the address at which the step reaches the machine.
+    pub hosts: Vec<(String, Option<IpAddr>)>,
+    /// What resolves names, where it is not to be what the machine has.
+    pub resolver: Resolver,
     /// A CA bundle in PEM form to show read-only.
     pub ca_bundle: Option<PathBuf>,
     /// No step gets further than its own loopback, whatever it asks for. In no key: what the cache has is as good.

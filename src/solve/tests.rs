@@ -14,7 +14,7 @@ use crate::layer::{EntryKind, Privileges};
 use crate::oci::{Digest, LayerSource, Platform};
 use crate::plan::{CopySource, CopyStep, Plan, StateRef, Step, StepId, StepKind, TreeSource};
 use crate::sandbox::{
-    Cancel, Footing, Limits, RunOutcome, Rung, SandboxError, SandboxSpec, StepRunner,
+    Cancel, Footing, Limits, Networks, RunOutcome, Rung, SandboxError, SandboxSpec, StepRunner,
 };
 use crate::source::Span;
 use crate::store::{StepRecord, Store};
@@ -163,11 +163,14 @@ fn naive(graph: &Graph) -> Vec<Option<Files>> {
     states
 }
 
+static NETWORKS: Networks = Networks::new(Vec::new(), false);
+
 fn environment<'a>(store: &'a Store, jobs: usize) -> Environment<'a> {
     Environment {
         store,
         imported: None,
         saved_mounts: None,
+        networks: &NETWORKS,
         runner: &NoRunner,
         context: None,
         named_contexts: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! Flags of the commands that read a Dockerfile: `build`, `check`, `plan`, `why`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use clap::{Args, ValueHint};
 use super::super::caches::CacheArgs;
 use super::super::values;
 use super::{Limit, LimitArgs, Way};
+use crate::plan::NetworkMode;
 
 /// What is read before anything is built, and for which platforms: the same for every command that reads a Dockerfile.
 #[derive(Clone, Debug, Default, Args)]
@@ -76,9 +78,9 @@ pub(in crate::cli) struct GraphArgs {
     #[arg(long, value_name = "SPEC")]
     pub(in crate::cli) ssh: Vec<String>,
 
-    /// Network of RUN steps that do not say
-    #[arg(long, value_name = "MODE", default_value = "default", value_parser = ["default", "host", "none"])]
-    pub(in crate::cli) network: String,
+    /// Network of RUN steps that do not say: default (isolated, with a way out), none, host, ns:PATH [default: default]
+    #[arg(long, value_name = "MODE", value_parser = values::network)]
+    pub(in crate::cli) network: Option<NetworkMode>,
 
     /// Permit what a Dockerfile may ask for, repeatable: network.host, security.insecure, device, device=NAME
     #[arg(long, value_name = "ENTITLEMENT")]
@@ -147,9 +149,21 @@ pub(in crate::cli) struct BuildArgs {
     #[arg(short, long)]
     pub(in crate::cli) quiet: bool,
 
-    /// A line for /etc/hosts in RUN steps, repeatable
-    #[arg(long, value_name = "HOST:IP")]
+    /// A line for /etc/hosts in RUN steps, repeatable; `host-gateway` is the address of this machine
+    #[arg(long, value_name = "HOST:IP", value_delimiter = ',')]
     pub(in crate::cli) add_host: Vec<String>,
+
+    /// Address of a server that resolves names in RUN steps, repeatable [default: this machine's]
+    #[arg(long, value_name = "IP")]
+    pub(in crate::cli) dns: Vec<IpAddr>,
+
+    /// Option of the resolver in RUN steps, repeatable [default: this machine's]
+    #[arg(long, value_name = "OPTION")]
+    pub(in crate::cli) dns_option: Vec<String>,
+
+    /// Domain in which RUN steps look up short names, repeatable; `.` for none [default: this machine's]
+    #[arg(long, value_name = "DOMAIN")]
+    pub(in crate::cli) dns_search: Vec<String>,
 
     /// Limit of each process of RUN steps, repeatable
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]

@@ -4,7 +4,7 @@ use super::super::args::SaveArgs;
 use super::super::failure::Failure;
 use super::super::preferences::Preferences;
 use super::super::settings::{self, Environment};
-use super::workshop::Workshop;
+use super::workshop::{Workshop, networks};
 use super::{Network, open_store};
 use crate::build::{self, Resolver, Sources};
 use crate::sandbox::{Footing, NativeRunner};
@@ -46,6 +46,7 @@ pub(in crate::cli) fn run(
         client,
         resolver,
         footing,
+        networks: networks(footing, environment),
         runner: NativeRunner::new(footing),
     };
     let mode = Mode::Auto.resolve(environment.terminal);

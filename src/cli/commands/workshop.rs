@@ -7,7 +7,7 @@ use super::super::settings::Environment;
 use super::{Network, open_store, resolver};
 use crate::build::{Request, Resolver, Tools};
 use crate::registry::Client;
-use crate::sandbox::{Footing, NativeRunner};
+use crate::sandbox::{Footing, NativeRunner, Networks, Rung};
 use crate::store::Store;
 use crate::ui;
 
@@ -18,6 +18,7 @@ pub(super) struct Workshop {
     pub(super) client: Client,
     pub(super) resolver: Resolver,
     pub(super) footing: Footing,
+    pub(super) networks: Networks,
     pub(super) runner: NativeRunner,
 }
 
@@ -44,6 +45,7 @@ impl Workshop {
             client,
             resolver,
             footing,
+            networks: networks(footing, environment),
             runner: NativeRunner::new(footing),
         })
     }
@@ -55,10 +57,16 @@ impl Workshop {
             resolver: &self.resolver,
             client: self.client.clone(),
             footing: self.footing,
+            networks: &self.networks,
             runner: &self.runner,
             cancel: self.network.cancel(),
             stdin: ui::stdin,
             stdout: ui::stdout,
         }
     }
+}
+
+/// The networks that steps are given on a footing.
+pub(super) fn networks(footing: Footing, environment: &Environment) -> Networks {
+    Networks::new(environment.search_path(), footing.rung() == Ok(Rung::Root))
 }

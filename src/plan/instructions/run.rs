@@ -80,7 +80,7 @@ fn device(request: &Spanned<ast::DeviceRequest>) -> DeviceRequest {
 
 fn network(lowering: &Lowering<'_>, run: &RunInstruction) -> Result<NetworkMode, Failure> {
     let Some(mode) = &run.network else {
-        return Ok(lowering.options.network);
+        return Ok(lowering.options.network.clone());
     };
     match mode.value {
         ast::NetworkMode::Default => Ok(NetworkMode::Default),

@@ -7,6 +7,7 @@
 mod bare;
 mod command;
 mod interpret;
+mod keeper;
 mod membership;
 mod pid1;
 mod stage;
@@ -14,7 +15,7 @@ mod stubs;
 mod supervisor;
 mod target;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
 use rustix::io::Errno;
@@ -24,16 +25,22 @@ use super::{Operation, SetupFailure};
 /// The name that the builder gives its child in place of a program's path.
 pub(super) const ARGV0: &str = "builder-sandbox-init";
 
+/// The first argument of a child that is no sandbox: it keeps a program that carries packets.
+pub(super) const KEEP: &str = "keep";
+
 /// Whether the process was started as the child of a sandbox: its first argument says so.
 #[must_use]
 pub fn is_init<A: AsRef<OsStr>>(mut args: impl Iterator<Item = A>) -> bool {
     args.next().is_some_and(|name| name.as_ref() == ARGV0)
 }
 
-/// Does the child's work; to be called before the process does anything else.
+/// Does the child's work, with the arguments of the process; to be called before the process does anything else.
 #[must_use]
-pub fn run_init() -> ExitCode {
-    supervisor::run()
+pub fn run_init(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    match args.nth(1) {
+        Some(what) if what == KEEP => keeper::run(args),
+        _ => supervisor::run(),
+    }
 }
 
 /// Gives an error number its operation and object.

@@ -3,17 +3,18 @@
 //! It forwards no signals and hides from the step: its memory (which held the secrets) and its descriptors cannot be looked
 //! at by a command without the right to trace.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::Mode;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus};
-use rustix::thread::UnshareFlags;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use super::super::handshake::{self, Report};
 use super::super::setup::{Namespaces, Program};
-use super::super::{Exit, Operation, Resources, SetupFailure};
+use super::super::{Exit, Network, Operation, Resources, SetupFailure};
 use super::interpret::Setup;
 use super::supervisor::send;
 use super::{command, failed, membership};
@@ -60,7 +61,7 @@ fn run_step(
         shield = membership::shield();
         membership::enter(cgroups)?;
     }
-    unshare(&program.namespaces).map_err(failed(Operation::Unshare, ""))?;
+    enter(&program.namespaces)?;
 
     let Program { setup, command, .. } = program;
     let mut tree = Setup::new();
@@ -106,16 +107,26 @@ fn tie_to(supervisor: &OwnedFd) -> Result<(), Errno> {
     Ok(())
 }
 
-fn unshare(namespaces: &Namespaces) -> Result<(), Errno> {
+fn enter(namespaces: &Namespaces) -> Result<(), SetupFailure> {
     let mut flags =
         UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC | UnshareFlags::NEWCGROUP;
-    if namespaces.network {
-        flags |= UnshareFlags::NEWNET;
+    match &namespaces.network {
+        Network::Host => {}
+        Network::None => flags |= UnshareFlags::NEWNET,
+        // Before `/proc` is one that does not have the builder.
+        Network::Namespace(path) => {
+            join_network(path).map_err(failed(Operation::JoinNetwork, path.to_string_lossy()))?;
+        }
     }
-    process::unshare_namespaces(flags)?;
+    process::unshare_namespaces(flags).map_err(failed(Operation::Unshare, ""))?;
     // Fails where there are no keys or where they are forbidden: then there are none to protect.
     let _unused = process::join_new_session_keyring();
     Ok(())
+}
+
+fn join_network(path: &Path) -> Result<(), Errno> {
+    let namespace = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
 }
 
 /// Sends the list and closes the pipe, which also says that the set-up is done.

@@ -23,13 +23,13 @@ pub(in crate::sandbox) fn compile(
     check_strings(spec)?;
     let user_namespace = footing.in_user_namespace();
     let insecure = spec.security == Security::Insecure;
-    let network = spec.network == Network::None;
+    let network = spec.network.clone();
 
     let mut setup = vec![
         SetupOp::PrivateMounts,
         SetupOp::Hostname(spec.hostname.clone()),
     ];
-    if network {
+    if network == Network::None {
         setup.push(SetupOp::RaiseLoopback);
     }
     setup.push(match &spec.rootfs {

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use super::filter::Filter;
 use super::spec::path_bytes;
 use super::{
-    Attributes, Device, Environment, FileContent, OverlayView, Ulimit, UpperDirectories, User,
+    Attributes, Device, Environment, FileContent, Network, OverlayView, Ulimit, UpperDirectories,
+    User,
 };
 
 pub(super) use bare::{BareOp, BareProgram, compile_bare};
@@ -61,8 +62,8 @@ pub(super) struct StepCgroups {
 /// Which namespaces to make; mount, process, host name, IPC and cgroup namespaces always.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Namespaces {
-    /// A network of its own.
-    pub(super) network: bool,
+    /// The network.
+    pub(super) network: Network,
 }
 
 /// The command and the credentials that it gets.

@@ -155,7 +155,7 @@ fn add_run(all: &mut Ingredients, run: &RunStep) {
     all.add("cwd", &run.cwd);
     all.add("user", &run.user);
     all.add("hostname", &run.hostname);
-    all.add("network", run.network.word());
+    all.add("network", &*run.network.word());
     all.add(
         "security",
         if run.insecure { "insecure" } else { "sandbox" },

@@ -1,5 +1,6 @@
 //! RUN: the state as a root file system, the command in its sandbox, and what it changed as a layer.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use crate::fsio::{self, Stoppable};
 use crate::layer::scan_upper;
 use crate::plan::{NetworkMode, RunMount, RunStep};
 use crate::sandbox::{
-    DEFAULT_SHM_SIZE, Environment, Network, Resources, RootFs, RunOutcome, SandboxSpec, Security,
-    User, files,
+    Connection, DEFAULT_SHM_SIZE, Environment, Network, Networks, Resources, RootFs, RunOutcome,
+    Rung, SandboxSpec, Security, User, files,
 };
 use crate::snapshot::Snapshotter;
 use crate::store::{LayerForm, NewLayer, StepResources, Store};
@@ -74,8 +75,9 @@ fn execute_in(
             text: "without the network: --offline".to_owned(),
         });
     }
+    let connection = connect(worker, run, report);
     let written = rootfs.written().to_owned();
-    let spec = spec(worker, run, inputs, rootfs, &mounts)?;
+    let spec = spec(worker, run, inputs, rootfs, &mounts, &connection.network)?;
     let mut output = |bytes: &[u8]| {
         report.event(BuildEvent::Output {
             id: report.id,
@@ -203,12 +205,41 @@ fn warn_of_full_disk(store: &Store, report: &Reporter) {
     }
 }
 
+/// The network of a step, which is made now if it is one of its own.
+fn connect(worker: &Worker<'_>, run: &RunStep, report: &Reporter) -> Connection {
+    let footing = worker.environment.footing;
+    let connection = match &run.network {
+        _ if worker.environment.run.offline => Network::None.into(),
+        NetworkMode::None => Network::None.into(),
+        // There is no namespace to be had: the network is that of the container.
+        NetworkMode::Default if footing.rung() == Ok(Rung::Chroot) => Network::Host.into(),
+        NetworkMode::Host => Network::Host.into(),
+        NetworkMode::Namespace(path) => Network::Namespace(PathBuf::from(path)).into(),
+        NetworkMode::Default => worker.environment.networks.isolated(),
+    };
+    if let Some(message) = connection.note.clone() {
+        report.event(BuildEvent::Warning { message });
+    }
+    connection
+}
+
+/// The lines that the build adds to `/etc/hosts`. A name of the machine is left out where the machine cannot be reached.
+fn hosts(settings: &RunSettings, network: &Network) -> Vec<(String, String)> {
+    let machine = Networks::machine_seen_from(network);
+    let lines = settings.hosts.iter().filter_map(|(name, address)| {
+        let address = address.or(machine.map(IpAddr::V4))?;
+        Some((name.clone(), address.to_string()))
+    });
+    lines.collect()
+}
+
 fn spec(
     worker: &Worker<'_>,
     run: &RunStep,
     inputs: &Inputs,
     rootfs: RootFs,
     mounts: &Mounts,
+    network: &Network,
 ) -> Result<SandboxSpec, StepError> {
     let settings = &worker.environment.run;
     let (user, home) = Accounts::of(worker.layers, &inputs.below).runner(&run.user)?;
@@ -218,11 +249,7 @@ fn spec(
     spec.cwd.clone_from(&run.cwd);
     spec.user = user;
     spec.hostname.clone_from(&run.hostname);
-    spec.network = match run.network {
-        NetworkMode::None => Network::None,
-        _ if settings.offline => Network::None,
-        NetworkMode::Host | NetworkMode::Default => Network::Host,
-    };
+    spec.network.clone_from(network);
     spec.security = if run.insecure {
         Security::Insecure
     } else {
@@ -234,8 +261,8 @@ fn spec(
         spec.mounts
             .push(mounts::read_only_file(CA_BUNDLE, bundle.clone()));
     }
-    spec.hosts = Some(files::hosts(&run.hostname, &settings.hosts));
-    spec.resolv_conf = Some(files::host_resolv_conf(spec.network));
+    spec.hosts = Some(files::hosts(&run.hostname, &hosts(settings, network)));
+    spec.resolv_conf = Some(files::host_resolv_conf(network, &settings.resolver));
     spec.shm_size = settings.shm_size.unwrap_or(DEFAULT_SHM_SIZE);
     spec.ulimits.clone_from(&settings.ulimits);
     spec.limits.clone_from(&settings.limits);

@@ -96,7 +96,8 @@ const COUNTS: &[(&str, Change)] = &[
         *network = match network {
             NetworkMode::Default => NetworkMode::None,
             NetworkMode::None => NetworkMode::Host,
-            NetworkMode::Host => NetworkMode::Default,
+            NetworkMode::Host => NetworkMode::Namespace("/run/netns/x".to_owned()),
+            NetworkMode::Namespace(_) => NetworkMode::Default,
         };
         Some(())
     }),
