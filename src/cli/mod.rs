@@ -81,6 +81,9 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<(), Failure> {
             commands::plan::run(&args, &preferences()?, Footing::take(), environment)
         }
         Command::Why(args) => commands::why::run(args, &preferences()?.root.value, environment),
+        Command::Doctor(args) => {
+            commands::doctor::run(&args, &preferences()?.root.value, environment)
+        }
         Command::Completions { shell } => commands::completions::run(shell, environment),
         Command::Images(args) => {
             commands::images::list(&args, &preferences()?.root.value, environment)

@@ -8,6 +8,7 @@
 mod cancel;
 mod cgroup;
 mod default_limits;
+pub mod checkup;
 mod device;
 mod error;
 pub mod files;

@@ -107,6 +107,8 @@ pub(super) enum Command {
     Fsck(FsckArgs),
     /// Show settings: values, and where they come from
     Config(ConfigArgs),
+    /// Tell what this machine offers for RUN steps, what it lacks, and what to do about that
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example: builder completions bash > /etc/bash_completion.d/builder")]
     Completions {
@@ -138,6 +140,14 @@ pub(super) struct ContextArgs {
 /// Flags of `builder config`.
 #[derive(Debug, Args)]
 pub(super) struct ConfigArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Flags of `builder doctor`.
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,

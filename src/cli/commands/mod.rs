@@ -6,6 +6,7 @@ pub(super) mod check;
 pub(super) mod completions;
 pub(super) mod config;
 pub(super) mod context;
+pub(super) mod doctor;
 pub(super) mod fsck;
 pub(super) mod images;
 mod network;

@@ -7,4 +7,5 @@
 
 mod layers;
 mod one_id;
+mod outside;
 mod stores;
