@@ -20,6 +20,7 @@ mod git_ssh;
 mod in_container;
 mod interrupts;
 mod limits;
+mod networks;
 mod offline;
 mod outputs;
 mod platforms;

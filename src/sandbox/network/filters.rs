@@ -33,6 +33,13 @@ const FORWARD: Chain = Chain {
     priority: 0,
     policy: DROP,
 };
+const ARRIVING: Chain = Chain {
+    name: "arriving",
+    kind: "filter",
+    hook: 1,
+    priority: 0,
+    policy: ACCEPT,
+};
 const LEAVING: Chain = Chain {
     name: "leaving",
     kind: "nat",
@@ -57,6 +64,10 @@ pub(super) fn router(uplink: &str) -> Vec<Message> {
         chain(FORWARD),
         rule(FORWARD, &[matching(Link::From, uplink), verdict(ACCEPT)]),
         rule(FORWARD, &[matching(Link::To, uplink), verdict(ACCEPT)]),
+        // Nothing is for the router itself. What connection tracking does not recognise would be, and the router would reset the
+        // step's connection: some versions of `pasta` update windows in packets without a flag.
+        chain(ARRIVING),
+        rule(ARRIVING, &[matching(Link::From, uplink), verdict(DROP)]),
         chain(LEAVING),
         rule(LEAVING, &[matching(Link::To, uplink), vec![masquerade()]]),
         bracket(END),
