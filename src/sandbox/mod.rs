@@ -7,8 +7,8 @@
 
 mod cancel;
 mod cgroup;
-mod default_limits;
 pub mod checkup;
+mod default_limits;
 mod device;
 mod error;
 pub mod files;
