@@ -7,9 +7,10 @@
 
 mod cancel;
 mod cgroup;
-mod default_limits;
 pub mod checkup;
+mod default_limits;
 mod device;
+mod emulation;
 mod error;
 pub mod files;
 mod filter;
@@ -27,6 +28,7 @@ mod talk;
 pub use cancel::Cancel;
 pub use cgroup::CgroupError;
 pub use device::{Device, DeviceKind};
+pub use emulation::{Emulator, Emulators, Execution, NoEmulator};
 pub use error::{ExecFailure, ExecProblem, Operation, SandboxError, SetupFailure, SpecProblem};
 pub use footing::{Footing, Obstacle, Rung, Shortcoming};
 pub use limits::{CpuLimits, DeviceLimit, IoLimits, Limits, SwapLimit};

@@ -201,7 +201,10 @@ fn network(environment: &Environment, footing: Footing) -> Finding {
     match (found.is_empty(), footing.rung()) {
         (false, _) => {
             let with = found.join(", ");
-            return Finding::good("network", format!("steps can have one of their own, by {with}"));
+            return Finding::good(
+                "network",
+                format!("steps can have one of their own, by {with}"),
+            );
         }
         (true, Ok(Rung::Root)) => {
             return Finding::good("network", "steps can have one of their own, by a bridge");
