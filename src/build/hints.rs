@@ -158,6 +158,7 @@ fn step_hints(error: &StepError, disk: &dyn Fn(&fsio::Error) -> Vec<String>) -> 
         error if has_unknown_owner(error) => vec![
             "the builder's user has too few subordinate ids for this owner: see `builder doctor`".to_owned(),
         ],
+        StepError::NoEmulator(missing) => vec![missing.hint()],
         StepError::NoFooting(obstacle) => vec![obstacle.remedy().to_owned()],
         StepError::SecretMissing { id } => {
             vec![format!("give it with `--secret id={id},src=FILE`")]

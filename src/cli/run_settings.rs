@@ -9,6 +9,7 @@ use super::preferences::Preferences;
 use super::settings::Environment;
 use super::{limits, values};
 use crate::agent::{AgentSource, Agents};
+use crate::sandbox::Emulators;
 use crate::sandbox::files::Resolver;
 use crate::solve::{RunSettings, SecretSource};
 
@@ -34,6 +35,7 @@ pub(super) fn run(
     }
     Ok(RunSettings {
         secrets,
+        emulators: Emulators::in_folders(environment.program_folders()),
         agents: agents(&args.graph.ssh, environment)?,
         hosts: args
             .add_host

@@ -142,6 +142,13 @@ impl Environment {
             .collect()
     }
 
+    /// The folders that programs are looked for in.
+    pub(super) fn program_folders(&self) -> Vec<PathBuf> {
+        let path = self.variable("PATH");
+        let folders = path.map(std::env::split_paths).into_iter().flatten();
+        folders.filter(|folder| folder.is_absolute()).collect()
+    }
+
     /// A variable as it is, even if it is empty.
     pub(super) fn variable(&self, name: &str) -> Option<&OsString> {
         self.variables.get(&OsString::from(name))

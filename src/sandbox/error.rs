@@ -166,6 +166,10 @@ impl SetupFailure {
             (Operation::Unshare, rustix::io::Errno::NOSPC) => {
                 Some("the limit on namespaces is reached: see `/proc/sys/user/max_*_namespaces`")
             }
+            (Operation::RegisterEmulator, _) => Some(
+                "this takes Linux 6.7 and the right to make user namespaces; elsewhere have the machine set up to emulate: install \
+                 `binfmt-support` beside `qemu-user-static`",
+            ),
             (Operation::EnterCgroup, _) => Some(
                 "the kernel lets a process move only inside a part of the cgroups that was delegated to it: run the builder \
                  in there, or as root",
@@ -226,6 +230,8 @@ operations! {
     Unshare = "make the namespaces",
     JoinNetwork = "join the network namespace",
     Fork = "start a process",
+    RegisterEmulator = "tell the kernel of the emulator",
+    EnterEmulation = "enter the user namespace of the emulator",
     MakePrivate = "make the mounts private",
     SetHostname = "set the host name to",
     RaiseLoopback = "bring up the loopback interface",
@@ -293,8 +299,7 @@ impl ExecFailure {
                 "the file is there, but the interpreter or dynamic loader that it names is not",
             ),
             ExecProblem::Exec(errno) if errno == rustix::io::Errno::NOEXEC.raw_os_error() => Some(
-                "the program is for another processor, or a script without a `#!` line; programs for another processor \
-                     run where the kernel knows an emulator (binfmt_misc, package `qemu-user-static`)",
+                "the program is for another processor than the step's platform, or a script without a `#!` line",
             ),
             ExecProblem::Denied => Some("`chmod +x` it, or run it through its interpreter"),
             _ => None,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Limits};
+use super::{Device, Emulator, Limits};
 
 /// The host name that a step sees unless the build says otherwise; the same for everybody, so that it cannot leak the
 /// machine's name into an image.
@@ -37,6 +37,8 @@ pub struct SandboxSpec {
     pub network: Network,
     /// How far the command is confined.
     pub security: Security,
+    /// What runs the programs of the step, if the machine does not.
+    pub emulator: Option<Emulator>,
     /// Mounts of the step, in the order they were declared.
     pub mounts: Vec<Mount>,
     /// Devices besides those that every step sees; of two with one path the later counts.
@@ -68,6 +70,7 @@ impl SandboxSpec {
             hostname: DEFAULT_HOSTNAME.to_owned(),
             network: Network::Host,
             security: Security::Sandbox,
+            emulator: None,
             mounts: Vec::new(),
             devices: Vec::new(),
             hosts: None,

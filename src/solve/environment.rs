@@ -13,7 +13,9 @@ use crate::cdi::Registry;
 use crate::context::{LocalContext, StatIndex};
 use crate::layer::Privileges;
 use crate::oci::{BaseImage, Digest, LayerSource};
-use crate::sandbox::{Cancel, Footing, Limits, Networks, StepRunner, Ulimit, files::Resolver};
+use crate::sandbox::{
+    Cancel, Emulators, Footing, Limits, Networks, StepRunner, Ulimit, files::Resolver,
+};
 use crate::snapshot::Snapshotter;
 use crate::store::{StepRecord, Store};
 
@@ -130,6 +132,8 @@ pub struct RunSettings {
     pub offline: bool,
     /// How root file systems are made; `None` is by overlays where that can be. In no key: the layers are the same.
     pub snapshotter: Option<Snapshotter>,
+    /// What runs programs of other processors. In no key.
+    pub emulators: Emulators,
     /// Limits of each process.
     pub ulimits: Vec<Ulimit>,
     /// Limits of all processes of a step together. In no key.

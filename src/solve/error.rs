@@ -6,7 +6,7 @@ use crate::context::ContextError;
 use crate::fsio;
 use crate::layer;
 use crate::oci::Digest;
-use crate::sandbox::{Exit, MetLimits, Obstacle, SandboxError};
+use crate::sandbox::{Exit, MetLimits, NoEmulator, Obstacle, SandboxError};
 use crate::source::Span;
 use crate::store::StoreError;
 
@@ -48,6 +48,9 @@ pub enum StepError {
     /// A RUN where none can run.
     #[error(transparent)]
     NoFooting(#[from] Obstacle),
+    /// A RUN of a processor that nobody emulates.
+    #[error(transparent)]
+    NoEmulator(#[from] NoEmulator),
     /// Limits that this machine cannot hold a RUN to.
     #[error("RUN cannot be limited: {0}")]
     Limits(#[source] SandboxError),
@@ -221,6 +224,7 @@ impl StepError {
                 source.exit_code().is_none() && !matches!(source, SandboxError::TimedOut { .. })
             }
             Self::NoFooting(_)
+            | Self::NoEmulator(_)
             | Self::Limits(_)
             | Self::OtherUser { .. }
             | Self::Agent(_)

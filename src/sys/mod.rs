@@ -7,6 +7,7 @@
     reason = "the one module that may; every block says why it is needed and why it holds"
 )]
 
+pub mod binfmt;
 pub mod identity;
 pub mod lock;
 pub mod mount;

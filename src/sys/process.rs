@@ -129,6 +129,24 @@ pub fn execute(path: &CStr, argv: &[CString], env: &[CString]) -> Errno {
     last_errno()
 }
 
+/// Whether this machine's processor and kernel run programs of 32 bits beside those of 64: some of ARM do.
+#[must_use]
+pub fn has_small_programs() -> bool {
+    const PER_LINUX32: libc::c_ulong = 8;
+    const ASK: libc::c_ulong = 0xffff_ffff;
+    // SAFETY: needed because no safe crate offers this call. It holds because it has no memory to point to, and changes nothing
+    // but what this thread tells programs of its machine, which is set back at once.
+    unsafe {
+        let before = libc::personality(ASK);
+        let Ok(before) = libc::c_ulong::try_from(before) else {
+            return false;
+        };
+        let can = libc::personality(PER_LINUX32) >= 0;
+        libc::personality(before);
+        can
+    }
+}
+
 /// One of the three descriptors that every program starts with.
 #[derive(Clone, Copy, Debug)]
 pub enum Standard {

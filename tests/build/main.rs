@@ -16,6 +16,7 @@ mod devices;
 mod disk;
 mod failures;
 mod faults;
+mod foreign;
 mod git_ssh;
 mod in_container;
 mod interrupts;

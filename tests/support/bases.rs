@@ -12,6 +12,8 @@ pub enum Base {
     Busybox,
     /// The same with a C compiler.
     Compiler,
+    /// As busybox, for a processor that this machine does not have: ARM, or that of PCs on ARM.
+    Foreign,
     /// Debian with `python` and `pip`.
     Python,
 }
@@ -21,6 +23,7 @@ impl Base {
         match self {
             Self::Busybox => "busybox",
             Self::Compiler => "compiler",
+            Self::Foreign => "foreign",
             Self::Python => "python",
         }
     }
@@ -31,7 +34,7 @@ impl Base {
 /// # Errors
 /// Why it cannot be made on this machine.
 pub fn make(base: Base) -> Result<PathBuf, String> {
-    static MADE: [OnceLock<Result<PathBuf, String>>; 3] = [const { OnceLock::new() }; 3];
+    static MADE: [OnceLock<Result<PathBuf, String>>; 4] = [const { OnceLock::new() }; 4];
     MADE[base as usize].get_or_init(|| make_now(base)).clone()
 }
 

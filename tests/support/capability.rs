@@ -27,6 +27,8 @@ pub enum Capability {
     Cgroup(&'static str),
     /// There is a cgroup hierarchy of version 2, whatever it limits.
     Cgroup2,
+    /// The machine itself is set up for no emulator.
+    NothingRegistered,
     /// The Python package index answers.
     PackageIndex,
     /// A server that speaks the protocol of S3.
@@ -58,6 +60,7 @@ impl Capability {
                 Some(_) => Ok(()),
                 None => Err("no cgroup hierarchy of version 2 is mounted".to_owned()),
             },
+            Self::NothingRegistered => nothing_registered(),
             Self::Base(base) => bases::make(base).map(drop),
             Self::S3 => match super::s3::program().is_file() {
                 true => Ok(()),
@@ -65,6 +68,15 @@ impl Capability {
             },
             Self::PackageIndex => INDEX.get_or_init(package_index).clone(),
         }
+    }
+}
+
+fn nothing_registered() -> Result<(), String> {
+    let entries = builder::fsio::read_dir_sorted("/proc/sys/fs/binfmt_misc").unwrap_or_default();
+    let is_emulator = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("qemu-");
+    match entries.iter().any(is_emulator) {
+        true => Err("the machine is set up to emulate other processors".to_owned()),
+        false => Ok(()),
     }
 }
 

@@ -15,7 +15,8 @@ use super::super::setup::{Capabilities, Command};
 use super::super::{ExecFailure, ExecProblem, LimitedResource, Operation, SetupFailure};
 use super::failed;
 use super::supervisor::send;
-use crate::sys::process;
+use crate::sys::binfmt::Emulation;
+use crate::sys::process::{self, SingleThreaded};
 
 /// What root may do in a sandbox: the set that images are used to from containers.
 const DEFAULT_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
@@ -34,8 +35,13 @@ const DEFAULT_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::AUDIT_WRITE);
 
 /// Becomes the command, or reports why it could not.
-pub(super) fn run(command: &Command, control: BorrowedFd<'_>) -> ! {
-    let report = match become_user(command) {
+pub(super) fn run(
+    evidence: &SingleThreaded,
+    command: &Command,
+    emulation: Option<&Emulation>,
+    control: BorrowedFd<'_>,
+) -> ! {
+    let report = match become_user(evidence, command, emulation) {
         Ok(()) => Report::NotExecuted(execute(command)),
         Err(failure) => Report::Failed(failure),
     };
@@ -44,7 +50,11 @@ pub(super) fn run(command: &Command, control: BorrowedFd<'_>) -> ! {
     process::exit_now(127)
 }
 
-fn become_user(command: &Command) -> Result<(), SetupFailure> {
+fn become_user(
+    evidence: &SingleThreaded,
+    command: &Command,
+    emulation: Option<&Emulation>,
+) -> Result<(), SetupFailure> {
     let uid = command.user.uid;
     unix::setsid().map_err(failed(Operation::Detach, ""))?;
     process::close_on_exec_from(3).map_err(failed(Operation::CloseDescriptors, ""))?;
@@ -61,6 +71,12 @@ fn become_user(command: &Command) -> Result<(), SetupFailure> {
     // As root first: a user may run in a directory that only root can enter. As the user then: root may be the one who
     // is kept out (a network file system).
     let in_directory = enter(&command.cwd);
+    if let Some(emulation) = emulation {
+        // Gives all capabilities there, so before any of them are dropped.
+        emulation
+            .enter(evidence)
+            .map_err(failed(Operation::EnterEmulation, ""))?;
+    }
     drop_bounding_set(command.capabilities).map_err(failed(Operation::DropCapabilities, ""))?;
     // While there is the right to: without it no program could gain rights any more (`sudo` in a step). What follows is allowed.
     process::filter_calls(&filter_of(command)).map_err(failed(Operation::FilterCalls, ""))?;

@@ -18,6 +18,7 @@ use super::super::{Exit, Network, Operation, Resources, SetupFailure};
 use super::interpret::Setup;
 use super::supervisor::send;
 use super::{command, failed, membership};
+use crate::sys::binfmt::Emulation;
 use crate::sys::process::{self, Fork, SingleThreaded, Standard};
 
 /// What PID 1 has from the supervisor.
@@ -28,6 +29,8 @@ pub(super) struct Inherited<'a> {
     pub(super) stubs: OwnedFd,
     /// The supervisor: readable when it is gone.
     pub(super) supervisor: OwnedFd,
+    /// Where the command goes, if it needs an emulator.
+    pub(super) emulation: Option<Emulation>,
 }
 
 /// Does everything and ends the process; its end is the end of all processes of the step.
@@ -49,6 +52,7 @@ fn run_step(
         control,
         stubs,
         supervisor,
+        emulation,
     } = inherited;
     tie_to(&supervisor).map_err(failed(Operation::TieToParent, ""))?;
     drop(supervisor);
@@ -70,7 +74,7 @@ fn run_step(
     result?;
 
     let pid = match process::fork(evidence).map_err(failed(Operation::Fork, ""))? {
-        Fork::Child => command::run(&command, control),
+        Fork::Child => command::run(evidence, &command, emulation.as_ref(), control),
         Fork::Parent(pid) => pid,
     };
     if let Some(shield) = shield {

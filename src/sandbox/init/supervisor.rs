@@ -12,11 +12,12 @@ use rustix::thread::UnshareFlags;
 
 use super::super::cgroup;
 use super::super::handshake::{self, Report};
-use super::super::setup::Order;
+use super::super::setup::{Order, Program};
 use super::super::{Exit, Operation, SetupFailure};
 use super::pid1::{self, Inherited};
 use super::stubs::Stubs;
 use super::{bare, failed, membership, stubs};
+use crate::sys::binfmt::{Emulation, Registration};
 use crate::sys::process::{self, Fork, SingleThreaded, Standard};
 
 /// Does the child's work. The code tells the builder something only if no report could be sent.
@@ -61,6 +62,8 @@ fn supervise(evidence: &SingleThreaded, control: &OwnedFd) -> Result<(), SetupFa
         Order::Bare(program) => return bare::run(evidence, *program, control.as_fd()),
     };
 
+    // Here, where process ids are those of `/proc`.
+    let emulation = emulation(evidence, &program)?;
     process::unshare_namespaces(UnshareFlags::NEWPID).map_err(failed(Unshare, ""))?;
     let (stubs_in, stubs_out) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed(Start, ""))?;
@@ -75,11 +78,12 @@ fn supervise(evidence: &SingleThreaded, control: &OwnedFd) -> Result<(), SetupFa
                 control: control.as_fd(),
                 stubs: stubs_out,
                 supervisor,
+                emulation,
             };
             pid1::run(evidence, program, inherited)
         }
         Fork::Parent(child) => {
-            drop((stubs_out, supervisor));
+            drop((stubs_out, supervisor, emulation));
             release_output().map_err(failed(Operation::Redirect, ""))?;
             let watch = || {
                 let handle = rustix::process::pidfd_open(child, PidfdFlags::empty())?;
@@ -102,6 +106,26 @@ fn supervise(evidence: &SingleThreaded, control: &OwnedFd) -> Result<(), SetupFa
             stubs::remove(&program.upper, &stubs)
         }
     }
+}
+
+/// The user namespace in which the command has its emulator.
+fn emulation(
+    evidence: &SingleThreaded,
+    program: &Program,
+) -> Result<Option<Emulation>, SetupFailure> {
+    let Some(emulator) = &program.emulator else {
+        return Ok(None);
+    };
+    let registration = Registration {
+        program: &emulator.program,
+        magic: &emulator.header,
+        mask: &emulator.mask,
+    };
+    let name = emulator.program.display().to_string();
+    let begun = Emulation::begin(evidence, registration);
+    begun
+        .map(Some)
+        .map_err(failed(Operation::RegisterEmulator, name))
 }
 
 /// Only processes of the step hold the output pipe, so that its end is their end.

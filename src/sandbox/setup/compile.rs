@@ -66,6 +66,7 @@ pub(in crate::sandbox) fn compile(
 
     Ok(Program {
         cgroups: None,
+        emulator: spec.emulator.clone(),
         namespaces: Namespaces { network },
         upper: spec.rootfs.written().to_owned(),
         setup,

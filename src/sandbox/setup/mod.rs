@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use super::filter::Filter;
 use super::spec::path_bytes;
 use super::{
-    Attributes, Device, Environment, FileContent, Network, OverlayView, Ulimit, UpperDirectories,
-    User,
+    Attributes, Device, Emulator, Environment, FileContent, Network, OverlayView, Ulimit,
+    UpperDirectories, User,
 };
 
 pub(super) use bare::{BareOp, BareProgram, compile_bare};
@@ -39,6 +39,8 @@ pub(super) enum Order {
 pub(super) struct Program {
     /// The cgroups that PID 1 enters before it makes namespaces; none without limits.
     pub(super) cgroups: Option<StepCgroups>,
+    /// What the command's programs are run by, if not by the machine; it lives in a user namespace of its own then.
+    pub(super) emulator: Option<Emulator>,
     /// The namespaces that PID 1 lives in.
     pub(super) namespaces: Namespaces,
     /// Where changes land; mount points that were made for the set-up are removed from here.

@@ -226,7 +226,7 @@ fn attempt(
     report.missed(id, reason, missed.ingredients.as_map());
     let started = Instant::now();
     let made = match &step.kind {
-        StepKind::Run(run) => run::execute(worker, run, &inputs, report),
+        StepKind::Run(run) => run::execute(worker, (run, &step.platform), &inputs, report),
         StepKind::Copy(copy) => copy::execute(worker, id, copy, &inputs),
         StepKind::Workdir(workdir) => workdir::execute(worker, id, workdir, &inputs),
     }?;

@@ -15,10 +15,11 @@ use super::user::Accounts;
 use super::{Inputs, Made, Worker, room};
 use crate::fsio::{self, Stoppable};
 use crate::layer::scan_upper;
+use crate::oci::Platform;
 use crate::plan::{NetworkMode, RunMount, RunStep};
 use crate::sandbox::{
-    Connection, DEFAULT_SHM_SIZE, Environment, Network, Networks, Resources, RootFs, RunOutcome,
-    Rung, SandboxSpec, Security, User, files,
+    Connection, DEFAULT_SHM_SIZE, Emulator, Environment, Execution, Network, Networks, NoEmulator,
+    Resources, RootFs, RunOutcome, Rung, SandboxSpec, Security, User, files,
 };
 use crate::snapshot::Snapshotter;
 use crate::store::{LayerForm, NewLayer, StepResources, Store};
@@ -40,11 +41,13 @@ const NEARLY_FULL: u64 = 4 << 20;
 
 pub(super) fn execute(
     worker: &Worker<'_>,
-    run: &RunStep,
+    (run, platform): (&RunStep, &Platform),
     inputs: &Inputs,
     report: &Reporter,
 ) -> Result<Made, StepError> {
     stand(worker, report)?;
+    let emulator = emulator(worker, platform, report)?;
+    let run = (run, emulator.as_ref());
     let way = worker.snapshots.next();
     match execute_in(worker, way, run, inputs, report) {
         Err(error) if worker.snapshots.falls_back(way, &error, report) => {
@@ -57,7 +60,7 @@ pub(super) fn execute(
 fn execute_in(
     worker: &Worker<'_>,
     way: Snapshotter,
-    run: &RunStep,
+    (run, emulator): (&RunStep, Option<&Emulator>),
     inputs: &Inputs,
     report: &Reporter,
 ) -> Result<Made, StepError> {
@@ -77,7 +80,8 @@ fn execute_in(
     }
     let connection = connect(worker, run, report);
     let written = rootfs.written().to_owned();
-    let spec = spec(worker, run, inputs, rootfs, &mounts, &connection.network)?;
+    let mut spec = spec(worker, run, inputs, rootfs, &mounts, &connection.network)?;
+    spec.emulator = emulator.cloned();
     let mut output = |bytes: &[u8]| {
         report.event(BuildEvent::Output {
             id: report.id,
@@ -181,6 +185,35 @@ fn stand(worker: &Worker<'_>, report: &Reporter) -> Result<(), StepError> {
         });
     }
     Ok(())
+}
+
+/// What the step has to bring to run programs of its platform, and tells who runs them if the processor does not.
+fn emulator(
+    worker: &Worker<'_>,
+    platform: &Platform,
+    report: &Reporter,
+) -> Result<Option<Emulator>, StepError> {
+    let execution = worker.environment.run.emulators.execution(&platform.arch)?;
+    let (by, emulator) = match execution {
+        Execution::Native => return Ok(None),
+        Execution::Registered(name) => (format!("what the machine calls `{name}`"), None),
+        // A changed root has no namespaces, of users or of anything.
+        Execution::Emulated(emulator) if worker.environment.footing.rung()? == Rung::Chroot => {
+            return Err(NoEmulator {
+                arch: platform.arch.clone(),
+                unusable: Some(emulator.program),
+            }
+            .into());
+        }
+        Execution::Emulated(emulator) => {
+            (format!("`{}`", emulator.program.display()), Some(emulator))
+        }
+    };
+    report.event(BuildEvent::Noted {
+        id: report.id,
+        text: format!("{platform} is emulated by {by}"),
+    });
+    Ok(emulator)
 }
 
 /// Without other ids nobody but root can be become.

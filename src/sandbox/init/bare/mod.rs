@@ -108,7 +108,7 @@ fn start(
                 let _unused = send(control, &Report::Failed(failure));
                 process::exit_now(127);
             }
-            command::run(command, control)
+            command::run(evidence, command, None, control)
         }
         Fork::Parent(child) => {
             release_output().map_err(failed(Operation::Redirect, ""))?;
