@@ -9,10 +9,14 @@ const NEW_LINK: u16 = 16;
 const NEW_ADDRESS: u16 = 20;
 const NEW_ROUTE: u16 = 24;
 const NAME: u16 = 3;
+const MTU: u16 = 4;
 const LINK_INFO: u16 = 18;
 const NAMESPACE: u16 = 28;
 const INET: u8 = 2;
 const UP: u32 = 1;
+
+/// The largest packet, as on the way out: what carries packets there does not listen when told that one was too large.
+const LARGEST: u32 = 65_520;
 
 /// One end of a pair of links.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +31,7 @@ pub(super) struct End<'a> {
 pub(super) fn pair(here: End<'_>, there: End<'_>, namespace: BorrowedFd<'_>) -> Message {
     let peer = Attributes::after(&link(there.index, 0))
         .with_text(NAME, there.name)
+        .with(MTU, &LARGEST.to_ne_bytes())
         .with(NAMESPACE, &namespace.as_raw_fd().to_ne_bytes());
     let data = Attributes::default().with_all(1, peer.bytes());
     let info = Attributes::default()
@@ -34,6 +39,7 @@ pub(super) fn pair(here: End<'_>, there: End<'_>, namespace: BorrowedFd<'_>) -> 
         .with_all(2, data.bytes());
     Message::new(NEW_LINK, CREATE | EXCLUSIVE, &link(here.index, UP))
         .with_text(NAME, here.name)
+        .with(MTU, &LARGEST.to_ne_bytes())
         .with_all(LINK_INFO, info.bytes())
 }
 
