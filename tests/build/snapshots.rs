@@ -303,3 +303,39 @@ fn six_hundred_layers_are_one_file_system() {
         );
     }
 }
+
+#[test]
+fn under_an_overlay_a_step_costs_what_it_changes_and_not_what_the_image_has() {
+    require_capability!(Root, Overlay, Program("strace"), Base(Busybox));
+    let calls = |files: usize| -> u64 {
+        let env = TestEnv::new();
+        let dockerfile = format!(
+            "FROM busybox\nRUN mkdir /many && cd /many && i=0; \
+             while [ $i -lt {files} ]; do echo $i > $i; i=$((i+1)); done\n"
+        );
+        env.write("context/Dockerfile", dockerfile);
+        build(&env, "overlay", &["-t", "many"]).succeeded();
+        env.write(
+            "context/Dockerfile",
+            "FROM many\nRUN echo changed > /many/1 && rm /many/2\n",
+        );
+        let traced = env.command("build", ["--snapshotter", "overlay"]);
+        let mut command = env.tool("strace");
+        command.args(["-f", "-c", "-qq", "-o", "counts"]);
+        command.arg(traced.get_program()).args(traced.get_args());
+        crate::support::process::run(command.arg("context").current_dir(env.path(""))).succeeded();
+        let counts = builder::fsio::read_to_string(env.path("counts")).unwrap();
+        let total = counts
+            .lines()
+            .find(|line| line.ends_with(" total"))
+            .unwrap();
+        let numbers = total.split_whitespace().filter(|word| !word.contains('.'));
+        numbers.map_while(|word| word.parse().ok()).max().unwrap()
+    };
+    let (few, many) = (calls(10), calls(3000));
+    assert!(few > 500, "{few} calls are no build");
+    assert!(
+        many < few + 1000,
+        "{few} calls with 10 files, {many} with 3000"
+    );
+}

@@ -66,13 +66,15 @@ fn look(pid: i32) -> Option<Process> {
     Some(Process { pid, parent })
 }
 
-/// Signals a process, if it is still the one that was found.
+/// Signals a process, if it is still the one that was found: with its parent, or an orphan that has come here.
 fn signal(process: Process, signal: Signal) {
     let Some(pid) = Pid::from_raw(process.pid) else {
         return;
     };
+    let own = rustix::process::getpid().as_raw_pid();
+    let is_same = |now: Process| now.parent == process.parent || now.parent == own;
     if let Ok(handle) = rustix::process::pidfd_open(pid, PidfdFlags::empty())
-        && look(process.pid).is_some()
+        && look(process.pid).is_some_and(is_same)
     {
         // Fails only when it is gone.
         let _unused = rustix::process::pidfd_send_signal(&handle, signal);
