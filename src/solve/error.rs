@@ -105,6 +105,9 @@ pub enum StepError {
     /// A layer.
     #[error(transparent)]
     Layer(#[from] LayerError),
+    /// The files of a state could not be copied for a RUN.
+    #[error("cannot lay out the files for the step: {0}")]
+    LayOut(#[source] layer::Error),
     /// The changes of a RUN could not be read.
     #[error("cannot read what the step changed: {0}")]
     Changes(#[source] layer::Error),
@@ -225,6 +228,7 @@ impl StepError {
             | Self::Layer(_)
             | Self::Store(_)
             | Self::Disk(_)
+            | Self::LayOut(_)
             | Self::Changes(_) => true,
             Self::Context(error) => !matches!(error, ContextError::Lookup(_)),
             Self::Copy(super::step::CopyError::Damaged { .. }) => true,

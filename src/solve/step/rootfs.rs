@@ -183,7 +183,6 @@ fn size_of(stack: &Stack, found: Found<'_>) -> u64 {
 fn unless_stopped(worker: &Worker<'_>, error: layer::Error) -> StepError {
     match (worker.environment.cancel.is_cancelled(), error) {
         (true, _) => StepError::Cancelled,
-        (false, layer::Error::File(error)) => error.into(),
-        (false, error) => StepError::Changes(error),
+        (false, error) => StepError::LayOut(error),
     }
 }
