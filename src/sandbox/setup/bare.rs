@@ -99,6 +99,10 @@ fn refuse(spec: &SandboxSpec) -> Result<(), SandboxError> {
     let has_view = |mount: &super::super::Mount| matches!(mount.kind, MountKind::Overlay { .. });
     let wanted = [
         (matches!(spec.network, Network::None), "--network none"),
+        (
+            matches!(spec.network, Network::Namespace(_)),
+            "a network namespace",
+        ),
         (spec.security == Security::Insecure, "--security=insecure"),
         (!spec.devices.is_empty(), "--device"),
         (
