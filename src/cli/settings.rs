@@ -154,14 +154,6 @@ impl Environment {
         self.variables.get(&OsString::from(name))
     }
 
-    /// The folders where programs are looked for.
-    pub(super) fn search_path(&self) -> Vec<PathBuf> {
-        self.path("PATH")
-            .iter()
-            .flat_map(std::env::split_paths)
-            .collect()
-    }
-
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
         self.variables
             .get(&OsString::from(name))

@@ -20,6 +20,9 @@ pub enum SandboxError {
     /// The step cannot be limited as it should be.
     #[error(transparent)]
     Limits(#[from] CgroupError),
+    /// Something that a container runtime is not asked for.
+    #[error("`{0}` is not done through another runtime")]
+    NotByRuntime(&'static str),
     /// Something that only namespaces give, on a rung without them.
     #[error("`{0}` takes namespaces or mounts, which this container does not allow")]
     OutOfReach(&'static str),
@@ -108,6 +111,7 @@ impl SandboxError {
             Self::Setup(failure) => failure.hint(),
             Self::Exec(failure) => failure.hint(),
             Self::Limits(error) => error.hint(),
+            Self::NotByRuntime(_) => Some("leave `--runtime` away"),
             Self::OutOfReach(_) => Some(
                 "run that container with `--privileged`, or with `--security-opt seccomp=unconfined`",
             ),

@@ -35,6 +35,8 @@ pub struct NativeRunner {
     /// script may name `/proc/self/exe` as its interpreter); through this mount it gets a file that is read-only.
     sealed: Option<Arc<OwnedFd>>,
     scaffold: Option<PathBuf>,
+    /// The OCI runtime that runs the commands, if it is not the builder.
+    runtime: Option<PathBuf>,
     cgroups: Arc<Cgroups>,
     /// How many processes the kernel had killed for want of memory before the first step.
     killed_before: Arc<OnceLock<Option<u64>>>,
@@ -58,6 +60,7 @@ impl NativeRunner {
             executable,
             sealed,
             scaffold: None,
+            runtime: None,
             cgroups: Arc::default(),
             killed_before: Arc::default(),
         }
@@ -90,6 +93,13 @@ impl NativeRunner {
         Ok(self)
     }
 
+    /// Has an OCI runtime run the commands: a program that knows `run --bundle` as runc does.
+    #[must_use]
+    pub fn with_runtime(mut self, runtime: impl Into<PathBuf>) -> Self {
+        self.runtime = Some(runtime.into());
+        self
+    }
+
     /// What would be done for a spec, one operation a line; secrets are left out.
     ///
     /// # Errors
@@ -119,7 +129,16 @@ impl NativeRunner {
 
 impl NativeRunner {
     fn order(&self, spec: &SandboxSpec) -> Result<Order, SandboxError> {
-        if self.footing.rung() == Ok(Rung::Chroot) {
+        let in_chroot = self.footing.rung() == Ok(Rung::Chroot);
+        if let Some(runtime) = &self.runtime {
+            if in_chroot {
+                return Err(SandboxError::OutOfReach("--runtime"));
+            }
+            let scaffold = self.scaffold.as_deref();
+            let program = setup::compile_for_runtime(spec, runtime, self.footing, scaffold)?;
+            return Ok(Order::InNamespaces(Box::new(program)));
+        }
+        if in_chroot {
             return Ok(Order::Bare(Box::new(setup::compile_bare(spec)?)));
         }
         let program = setup::compile(spec, self.footing, self.scaffold.as_deref());

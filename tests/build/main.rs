@@ -26,6 +26,7 @@ mod offline;
 mod outputs;
 mod platforms;
 mod rungs;
+mod runtimes;
 mod sandbox;
 mod security;
 mod snapshots;

@@ -186,6 +186,10 @@ pub(in crate::cli) struct BuildArgs {
     #[arg(long, value_name = "WAY", value_parser = values::snapshotter)]
     pub(in crate::cli) snapshotter: Option<Way>,
 
+    /// Have an OCI runtime of this machine run the commands of RUN steps: runc, crun or a path [default: builder itself]
+    #[arg(long, value_name = "PROGRAM", value_hint = ValueHint::CommandName)]
+    pub(in crate::cli) runtime: Option<PathBuf>,
+
     /// Bytes that the store may take: 20G, or none [default: none] [env: BUILDER_CACHE_MAX]
     #[arg(long, value_name = "SIZE", value_parser = values::limit)]
     pub(in crate::cli) cache_max: Option<Limit>,

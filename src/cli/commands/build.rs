@@ -1,5 +1,7 @@
 //! `builder build`
 
+use std::path::{Path, PathBuf};
+
 use super::super::args::BuildArgs;
 use super::super::failure::Failure;
 use super::super::preferences::Preferences;
@@ -7,6 +9,7 @@ use super::super::settings::{self, Environment};
 use super::claim;
 use super::workshop::Workshop;
 use crate::build::{self, Sources};
+use crate::fsio;
 use crate::sandbox::Footing;
 use crate::ui::{self, Console, Mode, Screen, StepLog};
 
@@ -28,6 +31,9 @@ pub(in crate::cli) fn run(
         .runner
         .with_scaffold(workshop.store.scaffold())
         .map_err(Failure::environment)?;
+    if let Some(runtime) = &args.runtime {
+        workshop.runner = workshop.runner.with_runtime(found(runtime, environment)?);
+    }
     let (tools, network) = (workshop.tools(), &workshop.network);
     let log = StepLog::new(environment.colours);
     let mode = mode(&args, environment)?;
@@ -64,6 +70,23 @@ pub(in crate::cli) fn run(
         console.hint("name it with `-t NAME`, or write it somewhere with `-o`");
     }
     Ok(())
+}
+
+/// The program of a runtime: a path as it is, a name as a shell of root would find it.
+fn found(runtime: &Path, environment: &Environment) -> Result<PathBuf, Failure> {
+    if runtime.components().count() > 1 {
+        return fsio::canonicalize(runtime).map_err(Failure::environment);
+    }
+    let mut folders = environment.program_folders();
+    folders.extend(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    let mut candidates = folders.into_iter().map(|folder| folder.join(runtime));
+    let program = candidates.find(|path| fsio::metadata(path).is_ok_and(|there| there.is_file()));
+    program.ok_or_else(|| {
+        let name = runtime.display();
+        Failure::environment(format!("--runtime: `{name}` is not installed")).hint(format!(
+            "install the package `{name}`, or leave `--runtime` away"
+        ))
+    })
 }
 
 fn mode(args: &BuildArgs, environment: &Environment) -> Result<Mode, Failure> {

@@ -261,7 +261,7 @@ fn filter() -> Finding {
 
 /// A program on the search path.
 fn program(environment: &Environment, name: &str) -> Option<PathBuf> {
-    let folders = environment.search_path().into_iter();
+    let folders = environment.program_folders().into_iter();
     folders
         .map(|folder| folder.join(name))
         .find(|path| fsio::metadata(path).is_ok_and(|there| there.is_file()))

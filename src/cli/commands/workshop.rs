@@ -68,5 +68,8 @@ impl Workshop {
 
 /// The networks that steps are given on a footing.
 pub(super) fn networks(footing: Footing, environment: &Environment) -> Networks {
-    Networks::new(environment.search_path(), footing.rung() == Ok(Rung::Root))
+    Networks::new(
+        environment.program_folders(),
+        footing.rung() == Ok(Rung::Root),
+    )
 }

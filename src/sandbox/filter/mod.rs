@@ -79,3 +79,32 @@ impl Filter {
         PROGRAM.clone()
     }
 }
+
+/// The same judgement in the words of the OCI runtime specification (`config-linux.md`, seccomp), for runtimes that make filters
+/// themselves. What they do not know by name is allowed.
+pub(super) fn as_rules() -> serde_json::Value {
+    use serde_json::json;
+    let refused: Vec<&str> = profile::REFUSED
+        .iter()
+        .flat_map(|(_, names)| names.iter().copied())
+        .collect();
+    let mut rules = vec![
+        json!({ "names": refused, "action": "SCMP_ACT_ERRNO", "errnoRet": 1 }),
+        json!({ "names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38 }),
+        json!({
+            "names": ["socket"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1,
+            "args": [{ "index": 0, "value": profile::AF_VSOCK, "op": "SCMP_CMP_EQ" }],
+        }),
+    ];
+    let flags = (0..u32::BITS).map(|bit| 1_u32 << bit);
+    for flag in flags.filter(|flag| profile::NEW_NAMESPACES & flag != 0) {
+        rules.push(json!({
+            "names": ["clone"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1,
+            "args": [{ "index": 0, "value": flag, "valueTwo": flag, "op": "SCMP_CMP_MASKED_EQ" }],
+        }));
+    }
+    json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": rules,
+    })
+}

@@ -103,14 +103,14 @@ pub(super) const REFUSED: [(&str, &[&str]); 8] = [
 ];
 
 /// The bits of `clone` that make namespaces.
-const NEW_NAMESPACES: u32 = 0x7e02_0000;
+pub(super) const NEW_NAMESPACES: u32 = 0x7e02_0000;
 
 /// Personalities without a harmful part: Linux, of 32 bits, with 2.6 as its version, both; without random addresses, which
 /// debuggers and some builds want (set-user-id programs do not inherit it); and the question for the present one.
 const PERSONALITIES: &[u32] = &[0, 0x0008, 0x2_0000, 0x2_0008, 0x4_0000, 0xffff_ffff];
 
 /// Sockets to the hypervisor, which know no network namespace.
-const AF_VSOCK: u32 = 40;
+pub(super) const AF_VSOCK: u32 = 40;
 
 /// What becomes of a call.
 pub(super) fn verdict(name: &str) -> Verdict {

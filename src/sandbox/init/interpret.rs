@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, UnmountFlags};
 
 use super::super::setup::{MountSource, Overlay, SetupOp};
-use super::super::{Attributes, Device, Operation, SetupFailure};
+use super::super::{Attributes, Device, FileContent, Operation, SetupFailure};
 use super::failed;
 use super::stage::{Stage, directories_of, file_type, is_directory};
 use super::stubs::{Recorder, Stubs};
@@ -103,6 +103,12 @@ impl Setup {
                     .map(drop)
                     .map_err(failed(Operation::CreateDirectory, path))
             }
+            SetupOp::Bundle {
+                config,
+                hide_cgroups,
+            } => self
+                .bundle(&config, hide_cgroups)
+                .map_err(failed(Operation::WriteFile, "config.json")),
             SetupOp::Pivot => self.pivot().map_err(failed(Operation::Pivot, "/")),
         }
     }
@@ -242,6 +248,17 @@ impl Setup {
         mount::attach(cover.as_fd(), writable.as_fd())
     }
 
+    fn bundle(&mut self, config: &FileContent, without_cgroups: bool) -> rustix::io::Result<()> {
+        let tree = self.tree.as_mut().ok_or(Errno::INVAL)?;
+        let shown = mount::clone_of(tree.root.as_fd(), true)?;
+        let place = tree.stage.bundle(config)?;
+        mount::attach(shown.as_fd(), place.as_fd())?;
+        let processes = mount::create("proc", &[], MountAttrFlags::empty())?;
+        let place = mount::path_descriptor(Path::new("/proc"))?;
+        mount::attach(processes.as_fd(), place.as_fd())?;
+        protect_cgroups(without_cgroups)
+    }
+
     fn pivot(&self) -> rustix::io::Result<()> {
         rustix::process::fchdir(&self.tree()?.root)?;
         // The old root lands on top of the new one, from where it is taken away with all that is below it.
@@ -305,6 +322,19 @@ fn make_kernel_file_system(
         }
         result => result,
     }
+}
+
+/// Has a runtime change no cgroups: limits are ours. `hide` shows it none at all.
+fn protect_cgroups(hide: bool) -> rustix::io::Result<()> {
+    let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let Ok(cgroups) = mount::path_descriptor(Path::new("/sys/fs/cgroup")) else {
+        return Ok(());
+    };
+    let cover = match hide {
+        true => mount::create("tmpfs", &[], read_only)?,
+        false => clone_with(cgroups.as_fd(), read_only)?,
+    };
+    mount::attach(cover.as_fd(), cgroups.as_fd())
 }
 
 fn flags_of(attributes: Attributes) -> MountAttrFlags {

@@ -11,7 +11,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::mount::MountAttrFlags;
 use rustix::process::{Gid, Uid};
 
-use super::super::setup::Overlay;
+use super::super::setup::{BUNDLE, Overlay};
 use super::super::{Device, DeviceKind, FileContent, Operation, SetupFailure};
 use super::failed;
 use crate::sys::mount::{self, OverlayDirectories};
@@ -72,13 +72,7 @@ impl Stage {
         owner: (u32, u32),
     ) -> Result<OwnedFd, Errno> {
         let name = self.next_name();
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = openat(&self.root, &*name, flags, Mode::from_raw_mode(0o600))?;
-        let mut rest = content.0.as_slice();
-        while !rest.is_empty() {
-            let written = retry_on_intr(|| rustix::io::write(&file, rest))?;
-            rest = rest.get(written..).unwrap_or_default();
-        }
+        let file = write(self.root.as_fd(), &name, content)?;
         let (uid, gid) = owner;
         fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         // After the owner, whose change clears the set-id bits.
@@ -106,6 +100,21 @@ impl Stage {
             chownat(&self.root, &*name, Some(uid), Some(gid), flags)?;
         }
         self.open(&name)
+    }
+
+    /// Makes the folder of a bundle with its configuration; the result is where its root file system goes.
+    pub(super) fn bundle(&mut self, config: &FileContent) -> Result<OwnedFd, Errno> {
+        let folder = Mode::from_raw_mode(0o700);
+        mkdirat(&self.root, BUNDLE, folder)?;
+        let bundle = self.open(BUNDLE)?;
+        mkdirat(&bundle, "rootfs", folder)?;
+        write(bundle.as_fd(), "config.json", config)?;
+        openat(
+            &bundle,
+            "rootfs",
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
     }
 
     /// Mounts an overlay on the stage; the result is its root.
@@ -136,6 +145,18 @@ impl Stage {
             Err(errno) => Err(errno),
         }
     }
+}
+
+/// A new file for its owner alone.
+fn write(folder: BorrowedFd<'_>, name: &str, content: &FileContent) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = openat(folder, name, flags, Mode::from_raw_mode(0o600))?;
+    let mut rest = content.0.as_slice();
+    while !rest.is_empty() {
+        let written = retry_on_intr(|| rustix::io::write(&file, rest))?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(file)
 }
 
 /// Opens the directories of an overlay.

@@ -103,6 +103,25 @@ fn mounts_in_order(
     for (target, ops) in kernel_paths::mounts(choices, devices) {
         groups.insert(components(target)?, ops);
     }
+    groups.extend(declared_mounts(spec, user_namespace)?);
+    Ok(groups.into_values().collect())
+}
+
+/// The mounts of the spec alone, each after those that contain it.
+pub(super) fn declared_in_order(
+    spec: &SandboxSpec,
+    user_namespace: bool,
+) -> Result<Vec<SetupOp>, SpecProblem> {
+    let groups = declared_mounts(spec, user_namespace)?;
+    Ok(groups.into_values().flatten().collect())
+}
+
+fn declared_mounts(
+    spec: &SandboxSpec,
+    user_namespace: bool,
+) -> Result<BTreeMap<Vec<String>, Vec<SetupOp>>, SpecProblem> {
+    let mut groups = BTreeMap::new();
+    let has_devices = spec.security == Security::Insecure;
     for (target, content) in [
         ("/etc/hosts", &spec.hosts),
         ("/etc/resolv.conf", &spec.resolv_conf),
@@ -130,10 +149,10 @@ fn mounts_in_order(
             return Err(SpecProblem::MountOnRoot);
         }
         let target = format!("/{}", key.join("/"));
-        let free = Attributes::NONE.with_devices(choices.insecure);
+        let free = Attributes::NONE.with_devices(has_devices);
         groups.insert(key, vec![declared(mount, target, free, user_namespace)]);
     }
-    Ok(groups.into_values().collect())
+    Ok(groups)
 }
 
 /// The devices that the spec adds, with clean paths: of two with one path the later.

@@ -4,6 +4,7 @@
 //! the list in order and decides nothing.
 
 mod bare;
+mod bundle;
 mod compile;
 mod kernel_paths;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use super::{
 };
 
 pub(super) use bare::{BareOp, BareProgram, compile_bare};
+pub(super) use bundle::compile_for_runtime;
 pub(super) use compile::compile;
 pub(super) use kernel_paths::{SCAFFOLD_FILES, SCAFFOLD_FOLDERS};
 
@@ -33,6 +35,9 @@ pub(super) enum Order {
     /// A step in a changed root.
     Bare(Box<BareProgram>),
 }
+
+/// The bundle's folder on the stage.
+pub(super) const BUNDLE: &str = "bundle";
 
 /// Everything the child is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -129,6 +134,12 @@ pub(super) enum SetupOp {
     Directory { path: String },
     /// Make the new root the root, and drop the machine's mounts.
     Pivot,
+    /// In place of that: make a bundle for an OCI runtime on the stage, and a view of the machine in which the runtime sees its own
+    /// processes, and cgroups that it cannot change, or none.
+    Bundle {
+        config: FileContent,
+        hide_cgroups: bool,
+    },
 }
 
 /// An overlay, and whether it is mounted inside a user namespace.
