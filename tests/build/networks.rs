@@ -30,7 +30,7 @@ carriers() { for f in /proc/[0-9]*/comm; do cat $f 2>/dev/null; done | grep -E '
 
 /// What a step asks, each with an answer in one line.
 const ASK: &str = r#"
-get() { { printf 'GET /who HTTP/1.0\r\n\r\n'; sleep 0.5; } | timeout 5 nc -w "$1" "$2" "$3" 2>/dev/null | grep '^this is' || echo nobody; }
+get() { printf 'GET /who HTTP/1.0\r\n\r\n' | timeout 5 nc -w "$1" "$2" "$3" 2>/dev/null | grep '^this is' || echo nobody; }
 ask() { echo "$1: $(get 2 "$2" "$3")"; }
 asks() {
   ask world 203.0.113.2 80; ask machine 203.0.113.1 81; ask loopback 127.0.0.1 82
@@ -116,6 +116,55 @@ fn a_step_reaches_the_world_through_slirp4netns() {
         Program("slirp4netns")
     );
     isolated("slirp4netns");
+}
+
+/// As an ordinary user, who may use the device that networks in programs take, as everybody may on most machines.
+fn without_root(carrier: &'static str) {
+    let env = TestEnv::new();
+    let dockerfile =
+        dockerfile("RUN . /bin/ask; ask world 203.0.113.2 80; ask loopback 127.0.0.1 82");
+    let script = format!(
+        "only {carrier}; mount -t tmpfs none /dev/net; mknod -m 666 /dev/net/tun c 10 200
+         mount -t tmpfs none /var/tmp; cp \"$BUILDER\" /var/tmp/builder; cp -r context \"bin-{carrier}\" /var/tmp/
+         mkdir -m 777 /var/tmp/home; cd /var/tmp; BUILDER=/var/tmp/builder
+         PATH=/var/tmp/bin-{carrier} HOME=/var/tmp/home /usr/bin/setpriv --reuid=4242 --regid=4242 --clear-groups \
+           $BUILDER build --progress plain --root home/root context 2>&1
+         sleep 0.2; echo \"left: $(carriers)\""
+    );
+    let outcome = in_machine(&env, &dockerfile, &script);
+    assert_answers(
+        &outcome,
+        &["world: this is world", "loopback: nobody", "left: "],
+    );
+    let text = &outcome.stdout;
+    assert!(text.contains("steps run without root"), "{text}");
+    assert!(!text.contains("machine's network"), "{text}");
+}
+
+#[test]
+fn a_user_without_root_reaches_the_world_through_pasta() {
+    require_capability!(
+        Root,
+        Overlay,
+        UserNamespaces,
+        Program("busybox"),
+        Program("ip"),
+        Program("pasta")
+    );
+    without_root("pasta");
+}
+
+#[test]
+fn a_user_without_root_reaches_the_world_through_slirp4netns() {
+    require_capability!(
+        Root,
+        Overlay,
+        UserNamespaces,
+        Program("busybox"),
+        Program("ip"),
+        Program("slirp4netns")
+    );
+    without_root("slirp4netns");
 }
 
 #[test]
@@ -237,16 +286,16 @@ fn a_killed_builder_leaves_no_helper_and_no_link() {
     );
     let env = TestEnv::new();
     let dockerfile = dockerfile("RUN echo begun; sleep 500");
-    for carrier in ["pasta", "slirp4netns"] {
+    for (carrier, name) in [("pasta", "passt"), ("slirp4netns", "slirp")] {
         let script = format!(
             "only {carrier}; PATH=$PATH_OF_BUILDER \"$BUILDER\" build --progress plain --root root --no-cache context >log 2>&1 & builder=$!
              until grep -q '[0-9] begun' log; do sleep 0.05; done
+             until carriers | grep -q {name}; do sleep 0.05; done
              before=$(carriers); kill -9 $builder
              for i in $(seq 100); do [ -z \"$(carriers)\" ] && break; sleep 0.05; done
              echo \"before: $before\"; echo \"after: $(carriers)$(ip -o link | wc -l) links\""
         );
         let outcome = in_machine(&env, &dockerfile, &script);
-        let name = if carrier == "pasta" { "passt" } else { "slirp" };
         let before = outcome.stdout.lines().find(|l| l.starts_with("before:"));
         assert!(
             before.is_some_and(|l| l.contains(name)),
