@@ -278,3 +278,65 @@ const ALL_CAPABILITIES: [&str; 41] = [
     "CAP_SYS_TTY_CONFIG",
     "CAP_WAKE_ALARM",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{OverlayView, Rung};
+    use super::*;
+
+    fn spec() -> SandboxSpec {
+        let rootfs = OverlayView {
+            lower: vec!["/layer".into()],
+            upper: "/u".into(),
+            work: "/w".into(),
+        };
+        let mut spec = SandboxSpec::new(rootfs, vec!["true".to_owned()]);
+        spec.env = vec![("TOKEN".to_owned(), "hush".to_owned())].into();
+        spec
+    }
+
+    fn compiled(spec: &SandboxSpec, runtime: &str) -> Program {
+        compile_for_runtime(spec, Path::new(runtime), Footing::on(Rung::Root), None).unwrap()
+    }
+
+    fn configuration(program: &Program) -> Value {
+        let Some(SetupOp::Bundle { config, .. }) = program.setup.last() else {
+            panic!("the bundle comes last: {program}");
+        };
+        serde_json::from_slice(&config.0).unwrap()
+    }
+
+    #[test]
+    fn the_bundle_is_on_the_stage_and_nobody_is_shown_its_secrets() {
+        let program = compiled(&spec(), "/usr/sbin/runc");
+        assert!(!program.to_string().contains("hush"), "{program}");
+        let words = program.command.argv.join(" ");
+        assert_eq!(
+            words,
+            "/usr/sbin/runc --rootless=true --root /w/bundle/state run --bundle /w/bundle builder-step"
+        );
+        let config = configuration(&program);
+        assert_eq!(config["process"]["env"], json!(["TOKEN=hush"]));
+        assert!(config["linux"]["seccomp"].is_object());
+    }
+
+    #[test]
+    fn rights_are_those_of_the_native_way() {
+        let mut spec = spec();
+        let bounding = |spec: &SandboxSpec, runtime| {
+            let config = configuration(&compiled(spec, runtime));
+            let rights = config["process"]["capabilities"].clone();
+            (rights["bounding"].clone(), rights["effective"].clone())
+        };
+        let all = json!(CAPABILITIES);
+        assert_eq!(bounding(&spec, "runc"), (all.clone(), all.clone()));
+        spec.user.uid = 7;
+        assert_eq!(bounding(&spec, "runc"), (all, json!([])));
+        // It lets devices be opened, so none can be made.
+        let (rights, _) = bounding(&spec, "/usr/bin/crun");
+        assert!(!rights.as_array().unwrap().contains(&json!("CAP_MKNOD")));
+        spec.security = Security::Insecure;
+        let (_, in_force) = bounding(&spec, "crun");
+        assert_eq!(in_force, json!(ALL_CAPABILITIES.to_vec()));
+    }
+}
