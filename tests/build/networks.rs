@@ -309,3 +309,81 @@ fn a_killed_builder_leaves_no_helper_and_no_link() {
         );
     }
 }
+
+#[test]
+fn when_the_helper_is_killed_the_next_step_has_another() {
+    require_capability!(
+        Root,
+        Overlay,
+        Program("busybox"),
+        Program("ip"),
+        Program("pasta")
+    );
+    let env = TestEnv::new();
+    let dockerfile = dockerfile("RUN echo be''gun; sleep 2\nRUN . /bin/ask; asks");
+    let script = r#"
+        only pasta; builder >log & builder=$!
+        until grep -q ' begun' log; do sleep 0.05; done
+        for process in /proc/[0-9]*; do
+          case "$(cat $process/comm 2>/dev/null)" in passt*|pasta*) kill -9 "${process#/proc/}"; echo killed one;; esac
+        done
+        wait $builder; cat log; echo "left: $(carriers)$(ip -o link | wc -l) links""#;
+    let outcome = in_machine(&env, &dockerfile, script);
+    let answers = [
+        "killed one",
+        "world: this is world",
+        "loopback: nobody",
+        "left: 2 links",
+    ];
+    assert_answers(&outcome, &answers);
+}
+
+#[test]
+fn an_interrupt_does_not_wait_for_a_helper_that_does_not_get_ready() {
+    require_capability!(Root, Overlay, Program("busybox"), Program("ip"));
+    let env = TestEnv::new();
+    let dockerfile = dockerfile("RUN true");
+    // Each of the two would be waited for ten seconds.
+    let script = r#"
+        mkdir bin-slow; for name in pasta slirp4netns; do
+          printf '#!/bin/sh\necho $$ >%s/started; exec sleep 1000\n' "$PWD" >bin-slow/$name; chmod +x bin-slow/$name
+        done
+        PATH=$PWD/bin-slow "$BUILDER" build --root root --no-cache context >log 2>&1 & builder=$!
+        until [ -s started ]; do sleep 0.05; done
+        kill -INT $builder; begun=$(date +%s); status=0; wait $builder || status=$?
+        echo "status $status, seconds: $(($(date +%s) - begun))"
+        [ -e /proc/$(cat started) ] || echo helper gone"#;
+    let outcome = in_machine(&env, &dockerfile, script);
+    assert_answers(&outcome, &["helper gone"]);
+    let text = &outcome.stdout;
+    let in_time = |seconds: u32| text.contains(&format!("status 130, seconds: {seconds}"));
+    assert!((0..5).any(in_time), "{text}");
+}
+
+#[test]
+fn a_step_cannot_send_from_the_address_of_another() {
+    require_capability!(
+        Root,
+        Overlay,
+        Program("busybox"),
+        Program("ip"),
+        Program("pasta")
+    );
+    let env = TestEnv::new();
+    // The first packet of a connection is enough for `pasta` to make one in the world.
+    let dockerfile = dockerfile(
+        "RUN . /bin/ask; get 1 203.0.113.2 84\n\
+         RUN --security=insecure . /bin/ask; gateway=$(ip route | awk '$1 == \"default\" { print $3 }'); \
+         ip address add 198.18.200.2/32 dev eth0; ip route del default; \
+         ip route add default via $gateway dev eth0 src 198.18.200.2; ip route; get 1 203.0.113.2 85",
+    );
+    let script = r#"
+        for port in 84 85; do
+          nsenter -t $world -n busybox nc -ll -p $port -e "$(command -v touch)" "$PWD/arrived-$port" &
+        done
+        only pasta; builder --allow security.insecure; ls"#;
+    let outcome = in_machine(&env, &dockerfile, script);
+    assert_answers(&outcome, &["src 198.18.200.2", "arrived-84"]);
+    let text = &outcome.stdout;
+    assert!(!text.contains("arrived-85"), "{text}");
+}

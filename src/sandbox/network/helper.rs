@@ -11,10 +11,14 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
 use super::super::init::{ARGV0, KEEP};
 use super::range::Range;
 use super::router::{UPLINK, path_of};
-use super::{NetworkError, namespace};
+use super::{Cancel, NetworkError, namespace};
 use crate::fsio;
 
 /// How long a program may take to get ready.
@@ -82,6 +86,8 @@ impl Carrier {
             Kind::Slirp => {
                 // It gives the namespace the hundredth address of its range.
                 let [a, b, ..] = gateway.octets();
+                // It reads packets of strangers: not with the machine's files in sight, and not with every system call.
+                add("--enable-sandbox --enable-seccomp");
                 add(&format!(
                     "--configure --mtu=65520 --disable-host-loopback --cidr={a}.{b}.0.0/24"
                 ));
@@ -94,7 +100,11 @@ impl Carrier {
 
 /// A program at work, with its keeper. Dropping it ends both.
 #[derive(Debug)]
-pub(super) struct Helper(Child);
+pub(super) struct Helper {
+    keeper: Child,
+    /// Readable when the keeper is gone, which it is as soon as the program is.
+    end: OwnedFd,
+}
 
 impl Helper {
     /// Starts a program from the network of the calling thread, and waits until the namespace has a way out.
@@ -102,13 +112,14 @@ impl Helper {
         carrier: &Carrier,
         namespace: &OwnedFd,
         range: Range,
+        cancel: &Cancel,
     ) -> Result<Self, NetworkError> {
         let said = rustix::fs::memfd_create("words", rustix::fs::MemfdFlags::CLOEXEC)
             .map_err(NetworkError::kernel("make a file in memory"))?;
         let theirs = said
             .try_clone()
             .map_err(|error| failed(carrier, error.to_string()))?;
-        let child = Command::new("/proc/self/exe")
+        let mut keeper = Command::new("/proc/self/exe")
             .arg0(ARGV0)
             .arg(KEEP)
             .arg(path_of(namespace))
@@ -120,17 +131,26 @@ impl Helper {
             .stderr(Stdio::from(theirs))
             .spawn()
             .map_err(|error| failed(carrier, error.to_string()))?;
-        let mut helper = Self(child);
-        namespace::within(namespace, || helper.wait_for_way_out())?
+        let id = i32::try_from(keeper.id()).ok().and_then(Pid::from_raw);
+        let end = id.ok_or(Errno::SRCH);
+        let end = match end.and_then(|id| pidfd_open(id, PidfdFlags::empty())) {
+            Ok(end) => end,
+            Err(errno) => {
+                end_of(&mut keeper);
+                return Err(NetworkError::kernel("watch a program")(errno));
+            }
+        };
+        let helper = Self { keeper, end };
+        namespace::within(namespace, || helper.wait_for_way_out(cancel))?
             .map_err(|why| failed(carrier, format!("{why}{}", words(&said))))?;
         Ok(helper)
     }
 
     /// Waits until the namespace of the calling thread has a way out; else why not.
-    fn wait_for_way_out(&mut self) -> Result<(), &'static str> {
+    fn wait_for_way_out(&self, cancel: &Cancel) -> Result<(), &'static str> {
         let begun = Instant::now();
         while !has_way_out() {
-            if !matches!(self.0.try_wait(), Ok(None)) {
+            if self.has_ended() || cancel.is_cancelled() {
                 return Err("");
             }
             if begun.elapsed() > PATIENCE {
@@ -140,15 +160,27 @@ impl Helper {
         }
         Ok(())
     }
+
+    /// Whether there is no program any more.
+    pub(super) fn has_ended(&self) -> bool {
+        let mut events = [PollFd::new(&self.end, PollFlags::IN)];
+        let at_once = Timespec::default();
+        retry_on_intr(|| poll(&mut events, Some(&at_once))).is_ok_and(|ready| ready > 0)
+    }
 }
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        // Its end is what the keeper waits for.
-        drop(self.0.stdin.take());
-        // There is nobody to tell.
-        let _unused = self.0.wait();
+        end_of(&mut self.keeper);
     }
+}
+
+/// Has a keeper end, and waits for that.
+fn end_of(keeper: &mut Child) {
+    // The end of the pipe is what it waits for.
+    drop(keeper.stdin.take());
+    // There is nobody to tell.
+    let _unused = keeper.wait();
 }
 
 /// Whether there is a route to everywhere in the namespace of the calling thread.

@@ -24,7 +24,7 @@ pub use error::NetworkError;
 use self::helper::Carrier;
 use self::range::Range;
 use self::router::Router;
-use super::Network;
+use super::{Cancel, Network};
 use crate::fsio;
 
 /// The networks of one builder.
@@ -79,17 +79,23 @@ impl Networks {
         }
     }
 
-    /// An isolated network with a way out; the machine's, with a note, if there is no way to have one.
-    pub fn isolated(&self) -> Connection {
+    /// An isolated network with a way out; the machine's, with a note, if there is no way to have one. None at all after a wish
+    /// to stop, for which nobody waits.
+    pub fn isolated(&self, cancel: &Cancel) -> Connection {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(&*state, State::Ready { router, .. } if router.is_cut_off()) {
+            // Its program was killed; steps that hang on it go on without a way out.
+            *state = State::Unused;
+        }
         if matches!(*state, State::Unused) {
-            match self.router() {
+            match self.router(cancel) {
                 Ok(router) => {
                     *state = State::Ready {
                         router: Arc::new(router),
                         next: None,
                     }
                 }
+                Err(_) if cancel.is_cancelled() => return Network::None.into(),
                 Err(error) => {
                     *state = State::Impossible;
                     return machines(Some(&error));
@@ -102,7 +108,9 @@ impl Networks {
         let prepared = next.take().and_then(|thread| thread.join().ok());
         let namespace = prepared.unwrap_or_else(|| router.connect());
         let ahead = Arc::clone(router);
-        *next = Some(std::thread::spawn(move || ahead.connect()));
+        // Without a thread the next one is not made ahead.
+        let thread = std::thread::Builder::new().spawn(move || ahead.connect());
+        *next = thread.ok();
         match namespace {
             Ok(namespace) => Connection {
                 network: Network::Namespace(router::path_of(&namespace)),
@@ -123,14 +131,15 @@ impl Networks {
         }
     }
 
-    fn router(&self) -> Result<Router, NetworkError> {
+    fn router(&self, cancel: &Cancel) -> Result<Router, NetworkError> {
         let routes = fsio::read("/proc/net/route")?;
         let range = Range::choose(&String::from_utf8_lossy(&routes));
         let range = range.ok_or(NetworkError::NoAddresses)?;
         let mut failure = NetworkError::NoHelper;
         for carrier in Carrier::all(&self.search, self.root) {
-            match Router::start(&carrier, range) {
+            match Router::start(&carrier, range, cancel) {
                 Ok(router) => return Ok(router),
+                Err(error) if cancel.is_cancelled() => return Err(error),
                 Err(error) => failure = error,
             }
         }

@@ -20,8 +20,7 @@ pub(super) fn make<T: Send>(
         let result = work(&namespace)?;
         Ok((namespace, result))
     };
-    std::thread::scope(|scope| scope.spawn(inside).join())
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    in_thread(inside)
 }
 
 /// Works inside of a network namespace.
@@ -34,8 +33,22 @@ pub(super) fn within<T: Send>(
             .map_err(NetworkError::kernel("enter a network namespace"))?;
         Ok(work())
     };
-    std::thread::scope(|scope| scope.spawn(inside).join())
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    in_thread(inside)
+}
+
+/// Works in a thread of its own; one that cannot be had is an error as any other.
+fn in_thread<T: Send>(
+    work: impl FnOnce() -> std::result::Result<T, NetworkError> + Send,
+) -> std::result::Result<T, NetworkError> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, work);
+        let thread = thread.map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::AGAIN);
+            NetworkError::kernel("start a thread")(errno)
+        })?;
+        let joined = thread.join();
+        joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 fn begin() -> Result<OwnedFd> {

@@ -12,7 +12,7 @@ use super::helper::{Carrier, Helper};
 use super::links::{self, End};
 use super::netlink::Socket;
 use super::range::Range;
-use super::{NetworkError, filters, namespace};
+use super::{Cancel, NetworkError, filters, namespace};
 use crate::fsio;
 
 /// The router's link to the outside.
@@ -34,29 +34,41 @@ pub(super) struct Router {
     range: Range,
     made: AtomicU32,
     /// Ended before the namespace is let go.
-    _outside: Helper,
+    outside: Helper,
     _namespace: OwnedFd,
 }
 
 impl Router {
     /// Makes a router whose way out is a program that carries packets.
-    pub(super) fn start(carrier: &Carrier, range: Range) -> Result<Self, NetworkError> {
+    pub(super) fn start(
+        carrier: &Carrier,
+        range: Range,
+        cancel: &Cancel,
+    ) -> Result<Self, NetworkError> {
         let (namespace, links) = namespace::make(|_| {
             fsio::write_to("/proc/sys/net/ipv4/ip_forward", b"1")?;
+            // A packet comes from where an answer would go to. Else a step could write the address of another on what it sends,
+            // and whoever answers outside would be let through to that one.
+            fsio::write_to("/proc/sys/net/ipv4/conf/all/rp_filter", b"1")?;
             let filters = Socket::filters()
                 .and_then(|socket| socket.carry_out_together(filters::router(UPLINK)));
             filters.map_err(NetworkError::kernel("make a packet filter"))?;
             Socket::routes().map_err(NetworkError::kernel("reach the routes"))
         })?;
         // Started here, where the machine's network is.
-        let outside = Helper::start(carrier, &namespace, range)?;
+        let outside = Helper::start(carrier, &namespace, range, cancel)?;
         Ok(Self {
             links,
             range,
             made: AtomicU32::new(0),
-            _outside: outside,
+            outside,
             _namespace: namespace,
         })
+    }
+
+    /// Whether the program that was its way out has ended.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.outside.has_ended()
     }
 
     /// Makes the network of one step.

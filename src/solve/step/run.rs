@@ -248,7 +248,10 @@ fn connect(worker: &Worker<'_>, run: &RunStep, report: &Reporter) -> Connection 
         NetworkMode::Default if footing.rung() == Ok(Rung::Chroot) => Network::Host.into(),
         NetworkMode::Host => Network::Host.into(),
         NetworkMode::Namespace(path) => Network::Namespace(PathBuf::from(path)).into(),
-        NetworkMode::Default => worker.environment.networks.isolated(),
+        NetworkMode::Default => worker
+            .environment
+            .networks
+            .isolated(&worker.environment.cancel),
     };
     if let Some(message) = connection.note.clone() {
         report.event(BuildEvent::Warning { message });

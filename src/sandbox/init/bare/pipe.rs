@@ -5,7 +5,9 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, chmodat, chownat, mknodat, openat, renameat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, chmodat, chownat, fstat, mknodat, openat, renameat,
+};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Gid, Signal, Uid};
 
@@ -60,6 +62,10 @@ fn serve_all(
         // Waits for somebody who reads.
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let reader = retry_on_intr(|| openat(folder, name, flags, Mode::empty()))?;
+        if !FileType::from_raw_mode(fstat(&reader)?.st_mode).is_fifo() {
+            // The command has put a file there, which would keep the secret.
+            return Err(Errno::STALE);
+        }
         make(aside.as_fd(), number, look)?;
         renameat(aside, number, folder, name)?;
         let mut rest = content.0.as_slice();
