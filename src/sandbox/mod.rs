@@ -63,4 +63,9 @@ pub trait StepRunner: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// What this machine cannot hold them to.
     fn try_limits(&self, limits: &Limits) -> Result<(), SandboxError>;
+
+    /// Whether a confined command can open devices that its image has: then no image with any is for it.
+    fn opens_devices(&self) -> bool {
+        false
+    }
 }

@@ -243,6 +243,12 @@ impl StepRunner for NativeRunner {
     fn try_limits(&self, limits: &Limits) -> Result<(), SandboxError> {
         self.cgroup(limits).map(drop)
     }
+
+    fn opens_devices(&self) -> bool {
+        // In a user namespace the kernel forbids it, whatever the mount says.
+        self.footing.rung() == Ok(Rung::Root)
+            && self.runtime.as_deref().is_some_and(setup::opens_devices)
+    }
 }
 
 fn membership(cgroup: &StepCgroup) -> StepCgroups {

@@ -95,6 +95,38 @@ RUN id -u; ! cat /etc/shadow; exit 7
 }
 
 #[test]
+fn no_runtime_opens_a_device_that_an_image_brings() {
+    require_capability!(
+        Root,
+        Overlay,
+        Program("runc"),
+        Program("crun"),
+        Base(Busybox)
+    );
+    // As good as a disk: what is read from it is zeros.
+    let with_device = "FROM base\nRUN --security=insecure mknod -m 666 /zero c 1 5\n";
+    let opened = format!("{with_device}RUN head -c 4 /zero | wc -c\n");
+    let build_by = |runtime| {
+        let env = TestEnv::new();
+        env.write("context/Dockerfile", with_device);
+        let mut arguments = bases::build_context("base", Base::Busybox).to_vec();
+        arguments.extend(["--allow", "security.insecure", "context"].map(OsString::from));
+        env.build(arguments).succeeded();
+        // The device comes from the cache here, as it would with an image.
+        build(&env, runtime, &opened, &["--allow", "security.insecure"])
+    };
+    let refused = build_by("crun").exited(3);
+    let words = "`a RUN on an image with devices` is not done through another runtime";
+    assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    let denied = build_by("runc").succeeded();
+    let text = &denied.stderr;
+    assert!(
+        text.contains("/zero: Permission denied") || text.contains("'/zero': Permission denied"),
+        "{text}"
+    );
+}
+
+#[test]
 fn limits_hold_for_a_step_of_a_runtime() {
     require_capability!(Root, Overlay, Program("runc"), Base(Busybox));
     let env = TestEnv::new();

@@ -102,6 +102,11 @@ fn refuse(spec: &SandboxSpec) -> Result<(), SandboxError> {
     }
 }
 
+/// Whether a runtime forgets that devices on the root file system are not to be opened: what is not known to heed it is taken to.
+pub(in crate::sandbox) fn opens_devices(runtime: &Path) -> bool {
+    runtime.file_name().is_none_or(|name| name != "runc")
+}
+
 fn is_crun(runtime: &Path) -> bool {
     runtime.file_name().is_some_and(|name| name == "crun")
 }

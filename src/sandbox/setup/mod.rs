@@ -23,7 +23,7 @@ use super::{
 };
 
 pub(super) use bare::{BareOp, BareProgram, compile_bare};
-pub(super) use bundle::compile_for_runtime;
+pub(super) use bundle::{compile_for_runtime, opens_devices};
 pub(super) use compile::compile;
 pub(super) use kernel_paths::{SCAFFOLD_FILES, SCAFFOLD_FOLDERS};
 

@@ -14,12 +14,12 @@ use super::rootfs::Root;
 use super::user::Accounts;
 use super::{Inputs, Made, Worker, room};
 use crate::fsio::{self, Stoppable};
-use crate::layer::scan_upper;
+use crate::layer::{EntryKind, Found, Stack, scan_upper};
 use crate::oci::Platform;
 use crate::plan::{NetworkMode, RunMount, RunStep};
 use crate::sandbox::{
     Connection, DEFAULT_SHM_SIZE, Emulator, Environment, Execution, Network, Networks, NoEmulator,
-    Resources, RootFs, RunOutcome, Rung, SandboxSpec, Security, User, files,
+    Resources, RootFs, RunOutcome, Rung, SandboxError, SandboxSpec, Security, User, files,
 };
 use crate::snapshot::Snapshotter;
 use crate::store::{LayerForm, NewLayer, StepResources, Store};
@@ -66,6 +66,7 @@ fn execute_in(
 ) -> Result<Made, StepError> {
     let store = worker.environment.store;
     let stack = worker.layers.stack(&inputs.below)?;
+    refuse_devices(worker, run, &stack)?;
     let scratch = store.scratch()?;
     let folder = scratch.path().join("root");
     fsio::create_dir(&folder)?;
@@ -130,6 +131,24 @@ fn execute_in(
         layer,
         resources: Some(resources),
     })
+}
+
+/// A device that an image brings (a disk, say) is for no confined command.
+fn refuse_devices(worker: &Worker<'_>, run: &RunStep, stack: &Stack) -> Result<(), StepError> {
+    let is_device = |found: Found<'_>| {
+        matches!(
+            found.entry.kind,
+            EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. }
+        )
+    };
+    let refuses = !run.insecure && worker.environment.runner.opens_devices();
+    match refuses && stack.walk("").any(is_device) {
+        true => Err(StepError::Sandbox {
+            process: run.argv.join(" "),
+            source: SandboxError::NotByRuntime("a RUN on an image with devices"),
+        }),
+        false => Ok(()),
+    }
 }
 
 /// Whether the command did what it was to do; tells what it used, and what went wrong besides.

@@ -78,3 +78,28 @@ fn serve_all(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fsio;
+
+    #[test]
+    fn a_file_in_the_place_of_the_pipe_gets_nothing() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("token");
+        fsio::create(&file).unwrap();
+        std::fs::hard_link(&file, scratch.path().join("kept")).unwrap();
+        let folder = OwnedFd::from(std::fs::File::open(scratch.path()).unwrap());
+        let look = Look {
+            mode: 0o400,
+            uid: 0,
+            gid: 0,
+        };
+        let content = FileContent(b"hush".to_vec());
+        let served = serve_all((&folder, b"token"), (&folder, "next"), &content, look);
+        assert_eq!(served, Err(Errno::STALE));
+        let kept = fsio::read(scratch.path().join("kept")).unwrap();
+        assert!(kept.is_empty());
+    }
+}
