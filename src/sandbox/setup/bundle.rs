@@ -79,7 +79,11 @@ pub(in crate::sandbox) fn compile_for_runtime(
         path: spec.cwd.clone(),
     });
     setup.push(SetupOp::Bundle {
-        config: FileContent(config(spec, is_crun(runtime)).to_string().into_bytes()),
+        config: FileContent(
+            config(spec, opens_devices(runtime))
+                .to_string()
+                .into_bytes(),
+        ),
         // It refuses to run where there are both versions, and runs where it sees neither.
         hide_cgroups: is_crun(runtime),
     });
@@ -338,7 +342,7 @@ mod tests {
         spec.user.uid = 7;
         assert_eq!(bounding(&spec, "runc"), (all, json!([])));
         // It lets devices be opened, so none can be made.
-        let (rights, _) = bounding(&spec, "/usr/bin/crun");
+        let (rights, _) = bounding(&spec, "/usr/bin/youki");
         assert!(!rights.as_array().unwrap().contains(&json!("CAP_MKNOD")));
         spec.security = Security::Insecure;
         let (_, in_force) = bounding(&spec, "crun");
