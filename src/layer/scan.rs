@@ -3,7 +3,8 @@
 //! Walks in order and streams every file once through a [`TarWriter`]. Kept are all changes; left out is what is no
 //! change: directories that look as they did and hold no change, files that were opened for writing and are as they were,
 //! removals of what was not there, sockets, and what
-//! overlayfs and this machine keep for themselves. The mount must not use `redirect_dir` or `metacopy`, which leave
+//! overlayfs and this machine keep for themselves. What is left out is taken away from the directory too: it and the table of
+//! contents say the same. The mount must not use `redirect_dir` or `metacopy`, which leave
 //! content and names in the lower layers.
 
 use std::collections::BTreeMap;
@@ -15,7 +16,8 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, major, minor, openat, readlinkat, statat,
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fstat, futimens,
+    major, minor, openat, readlinkat, statat, unlinkat,
 };
 
 use super::entry::{Entry, EntryKind, MODE_BITS, Xattrs, join, path_from};
@@ -30,7 +32,7 @@ pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// Reads the changes in `upper`, made on top of `lower`, and writes their tar to `out` ([`std::io::sink`] if only the
+/// Reads the changes in `upper`, made on top of `lower`, removes from it what is no change, and writes their tar to `out` ([`std::io::sink`] if only the
 /// layer's identity is wanted). With [`Privileges::OneId`] files keep the owners they have in `lower`, and new ones
 /// are root's.
 ///
@@ -90,6 +92,9 @@ struct Frame {
     unwritten: Option<Entry>,
     /// Whether lower layers show through.
     sees_lower: bool,
+    /// Its times as they were, and whether they have to be put back.
+    times: Timestamps,
+    is_touched: bool,
 }
 
 /// The attributes of a file, those of overlayfs apart.
@@ -123,6 +128,8 @@ impl<W: Write> Scan<'_, W> {
             names,
             unwritten: None,
             sees_lower: true,
+            times: times_of(&stat),
+            is_touched: false,
         });
         Ok(())
     }
@@ -140,7 +147,7 @@ impl<W: Write> Scan<'_, W> {
             FileType::Directory => return self.enter(name, path, &stat, sees_lower),
             FileType::RegularFile => EntryKind::file(u64::try_from(stat.st_size).unwrap_or(0)),
             FileType::CharacterDevice if stat.st_rdev == 0 => {
-                return self.remove(&path, sees_lower);
+                return self.remove(name, &path, sees_lower);
             }
             FileType::CharacterDevice => {
                 let (major, minor) = device();
@@ -158,7 +165,9 @@ impl<W: Write> Scan<'_, W> {
                     target: path_from(target.into_bytes()),
                 }
             }
-            FileType::Socket | FileType::Unknown => return Ok(()),
+            FileType::Socket | FileType::Unknown => {
+                return self.take_away(name, &path, AtFlags::empty());
+            }
         };
         if stat.st_nlink > 1 {
             if let Some(target) = self.first_names.get(&(stat.st_dev, stat.st_ino)) {
@@ -187,12 +196,12 @@ impl<W: Write> Scan<'_, W> {
         let attributes = self.attributes(Target::Open(file.as_fd()), &path)?;
         if attributes.whiteout && stat.st_size == 0 {
             self.first_names.remove(&(stat.st_dev, stat.st_ino));
-            return self.remove(&path, sees_lower);
+            return self.remove(name, &path, sees_lower);
         }
         let entry = self.entry(&path, kind, &stat, attributes.xattrs, sees_lower);
         let mut file = File::from(file);
         if stat.st_nlink == 1 && sees_lower && self.is_as_below(&entry, &mut file)? {
-            return Ok(());
+            return self.take_away(name, &path, AtFlags::empty());
         }
         self.emit(entry, Some(&mut file))
     }
@@ -252,25 +261,47 @@ impl<W: Write> Scan<'_, W> {
             names,
             unwritten,
             sees_lower: below.is_some() && !attributes.opaque,
+            times: times_of(stat),
+            is_touched: false,
         });
         Ok(())
     }
 
     fn leave(&mut self) -> Result<()> {
-        self.frames.pop();
-        if let Some(above) = self.frames.last() {
-            let shown = self.upper.join(&above.path);
-            self.directory = openat(&self.directory, "..", DIRECTORY, Mode::empty())
-                .context("open the folder", &shown)?;
+        let Some(left) = self.frames.pop() else {
+            return Ok(());
+        };
+        if left.is_touched {
+            let shown = self.upper.join(&left.path);
+            futimens(&self.directory, &left.times).context("set the time of", &shown)?;
         }
-        Ok(())
+        let Some(above) = self.frames.last() else {
+            return Ok(());
+        };
+        let shown = self.upper.join(&above.path);
+        self.directory = openat(&self.directory, "..", DIRECTORY, Mode::empty())
+            .context("open the folder", &shown)?;
+        match (left.unwritten, left.path.file_name()) {
+            // Nothing in it is a change, so nothing is in it any more.
+            (Some(_), Some(name)) => self.take_away(name, &left.path, AtFlags::REMOVEDIR),
+            _ => Ok(()),
+        }
     }
 
-    fn remove(&mut self, path: &Path, sees_lower: bool) -> Result<()> {
+    fn remove(&mut self, name: &OsStr, path: &Path, sees_lower: bool) -> Result<()> {
         match sees_lower && self.lower.lookup(path).is_some() {
             true => self.emit(Entry::whiteout(path), None),
-            false => Ok(()),
+            false => self.take_away(name, path, AtFlags::empty()),
         }
+    }
+
+    /// Removes what is no change from the directory, whose time stays as it was.
+    fn take_away(&mut self, name: &OsStr, path: &Path, kind: AtFlags) -> Result<()> {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.is_touched = true;
+        }
+        unlinkat(&self.directory, name, kind).context("remove", &self.upper.join(path))?;
+        Ok(())
     }
 
     /// Writes an entry, and before it the directories it is in.
@@ -336,6 +367,21 @@ impl<W: Write> Scan<'_, W> {
             }
         }
         Ok(attributes)
+    }
+}
+
+/// The time of the last change, for being put back.
+fn times_of(stat: &Stat) -> Timestamps {
+    let time = |seconds, nanoseconds| Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds,
+    };
+    Timestamps {
+        last_access: time(0, UTIME_OMIT),
+        last_modification: time(
+            stat.st_mtime,
+            i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        ),
     }
 }
 

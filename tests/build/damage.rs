@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use builder::fsio;
 
 use crate::support::bases::{self, Base};
+use crate::support::progress::Progress;
 use crate::support::{TestEnv, layout, require_capability};
 
 const DOCKERFILE: &str = "\
@@ -205,4 +206,32 @@ fn without_fsck_too() {
         }
         assert_eq!(built.build(), built.digest, "{name}");
     }
+}
+
+/// What a step only touched is in no layer, and nowhere in the store either: nothing is there that a table does not name.
+#[test]
+fn what_a_step_touched_and_did_not_change_is_no_damage() {
+    require_capability!(Root, Overlay, Base(Busybox));
+    let env = TestEnv::new();
+    env.write(
+        "context/Dockerfile",
+        "FROM base\nRUN mkdir -p /deep/er && touch -d @1000000000 /deep/er/file /deep/er /deep\n\
+         RUN chmod 755 /bin /deep && : >>/etc/passwd && : >>/deep/er/file && nc -l -U /deep/socket & sleep 0.2; echo x >/new\n\
+         RUN stat -c %Y /deep /deep/er && ls /deep\n",
+    );
+    let arguments = || {
+        let base = bases::build_context("base", Base::Busybox).into_iter();
+        base.chain(["-t", "app", "context"].map(Into::into))
+    };
+    let built = env.build(arguments()).succeeded();
+    let output = &Progress::read(&built.stderr)
+        .step("stat -c")
+        .output
+        .join(" ");
+    assert_eq!(output, "1000000000 1000000000 er");
+    let none = [""; 0];
+    let found = env.builder("fsck", none).succeeded().stdout;
+    assert!(found.contains("nothing is wrong"), "{found}");
+    let images = env.builder("images", none).succeeded().stdout;
+    assert!(images.contains("app"), "{images}");
 }

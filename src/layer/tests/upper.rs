@@ -97,8 +97,11 @@ fn changes_are_kept_and_what_is_no_change_is_not() {
     assert_eq!(lines(&layer.toc), expected);
     assert_eq!(upper.scan(&lower).unwrap(), layer);
     let nothing = upper.scan(&Stack::new(vec![Arc::new(layer.toc)])).unwrap();
-    // Files are changes even if they are what they were: who can tell what wrote them.
-    assert!(nothing.toc.get("same").is_some() && nothing.toc.get("touched").is_none());
+    assert!(nothing.toc.get("touched").is_none());
+    // What is no change is not in the directory any more, and the times of what held it are as they were.
+    for gone in ["same", "socket"] {
+        assert!(fsio::symlink_metadata(upper.at(gone)).is_err(), "{gone}");
+    }
 }
 
 #[test]
