@@ -10,7 +10,10 @@ use super::super::args::DoctorArgs;
 use super::super::failure::Failure;
 use super::super::settings::Environment;
 use crate::fsio;
-use crate::sandbox::{Footing, Rung, Shortcoming, checkup};
+use crate::sandbox::{
+    CpuLimits, Emulators, Execution, Footing, Limits, NativeRunner, Rung, Shortcoming,
+    StepRunner as _, checkup,
+};
 use crate::ui::Console;
 
 /// One thing that was looked at.
@@ -81,7 +84,7 @@ pub(in crate::cli) fn run(
     findings.extend(shortcomings.iter().map(better_rung));
     findings.push(overlay(root, footing));
     findings.extend(proc(footing));
-    findings.push(limits());
+    findings.push(limits(footing));
     findings.push(network(environment, footing));
     findings.push(emulators(environment));
     findings.push(filter());
@@ -142,6 +145,14 @@ fn overlay(root: &Path, footing: Footing) -> Finding {
             "see above",
         );
     }
+    if footing.rung() == Ok(Rung::Chroot) {
+        return Finding::not_good(
+            "overlay",
+            State::Limited,
+            "steps work in copies, which cost what the image has: nothing can be mounted here",
+            "allow the container to mount: see `steps`",
+        );
+    }
     match checkup::overlay_in(folder, footing) {
         Ok(()) => Finding::good(
             "overlay",
@@ -152,8 +163,8 @@ fn overlay(root: &Path, footing: Footing) -> Finding {
         ),
         Err(error) => Finding::not_good(
             "overlay",
-            State::Missing,
-            error.to_string(),
+            State::Limited,
+            format!("steps work in copies, which cost what the image has: {error}"),
             "choose a folder on ext4, xfs or btrfs with `--root DIR`",
         ),
     }
@@ -174,21 +185,60 @@ fn proc(footing: Footing) -> Option<Finding> {
     })
 }
 
-fn limits() -> Finding {
-    let one = fsio::read_to_string("/sys/fs/cgroup/cgroup.controllers");
-    match one {
-        Ok(controllers) => Finding::good(
-            "cgroups",
-            format!("version 2, with the controllers {}", controllers.trim()),
+/// Tries each kind of limit, as the first step with it would.
+fn limits(footing: Footing) -> Finding {
+    let runner = NativeRunner::new(footing);
+    let tried = [
+        (
+            "memory",
+            Limits {
+                memory: Some(64 << 20),
+                ..Limits::default()
+            },
         ),
-        Err(_) if fsio::metadata("/sys/fs/cgroup/memory").is_ok() => {
-            Finding::good("cgroups", "version 1: limits take root")
+        (
+            "cpus",
+            Limits {
+                cpu: CpuLimits {
+                    shares: Some(512),
+                    ..CpuLimits::default()
+                },
+                ..Limits::default()
+            },
+        ),
+        (
+            "pids-limit",
+            Limits {
+                pids: Some(1000),
+                ..Limits::default()
+            },
+        ),
+    ];
+    let mut kept = Vec::new();
+    let mut refused = None;
+    for (name, limits) in &tried {
+        match runner.try_limits(limits) {
+            Ok(()) => kept.push(format!("`--{name}`")),
+            Err(error) => refused = refused.or(Some(error)),
         }
-        Err(_) => Finding::not_good(
+    }
+    match refused {
+        None => Finding::good(
             "cgroups",
-            State::Missing,
-            "there are none at `/sys/fs/cgroup`: limits such as `--memory` cannot be kept",
-            "mount them: `mount -t cgroup2 cgroup2 /sys/fs/cgroup`",
+            "steps can be held to limits of memory, processors and processes",
+        ),
+        Some(error) => Finding::not_good(
+            "cgroups",
+            if kept.is_empty() {
+                State::Missing
+            } else {
+                State::Limited
+            },
+            match kept.is_empty() {
+                true => format!("steps can be held to no limits: {error}"),
+                false => format!("of the limits there are {}: {error}", kept.join(", ")),
+            },
+            error.hint().unwrap_or("run the builder as root"),
         ),
     }
 }
@@ -198,18 +248,20 @@ fn network(environment: &Environment, footing: Footing) -> Finding {
         .into_iter()
         .filter(|name| program(environment, name).is_some())
         .collect();
-    match (found.is_empty(), footing.rung()) {
-        (false, _) => {
-            let with = found.join(", ");
-            return Finding::good(
-                "network",
-                format!("steps can have one of their own, by {with}"),
-            );
-        }
-        (true, Ok(Rung::Root)) => {
-            return Finding::good("network", "steps can have one of their own, by a bridge");
-        }
-        _ => {}
+    if footing.rung() == Ok(Rung::Chroot) {
+        return Finding::not_good(
+            "network",
+            State::Limited,
+            "steps have the container's and nothing else",
+            "allow the container namespaces: see `steps`",
+        );
+    }
+    if !found.is_empty() {
+        let with = found.join(", ");
+        return Finding::good(
+            "network",
+            format!("steps can have one of their own, by {with}"),
+        );
     }
     Finding::not_good(
         "network",
@@ -220,25 +272,31 @@ fn network(environment: &Environment, footing: Footing) -> Finding {
 }
 
 fn emulators(environment: &Environment) -> Finding {
-    let names = fsio::read_dir_sorted("/proc/sys/fs/binfmt_misc").unwrap_or_default();
-    let registered: Vec<String> = names
-        .iter()
-        .filter_map(|name| name.to_str()?.strip_prefix("qemu-").map(str::to_owned))
-        .collect();
-    let foreign = match cfg!(target_arch = "aarch64") {
-        true => "qemu-x86_64-static",
-        false => "qemu-aarch64-static",
-    };
-    match (registered.is_empty(), program(environment, foreign)) {
-        (false, _) => Finding::good(
+    let emulators = Emulators::in_folders(environment.program_folders());
+    let (mut own, mut machines) = (Vec::new(), Vec::new());
+    for (arch, execution) in emulators.all() {
+        match execution {
+            Execution::Native => {}
+            Execution::Registered(_) => machines.push(arch),
+            Execution::Emulated(_) => own.push(arch),
+        }
+    }
+    let mut ways = Vec::new();
+    if !machines.is_empty() {
+        ways.push(format!("{} by the machine", machines.join(", ")));
+    }
+    if !own.is_empty() {
+        ways.push(format!(
+            "{}, which steps register for themselves",
+            own.join(", ")
+        ));
+    }
+    match ways.is_empty() {
+        false => Finding::good(
             "emulators",
-            format!("registered with the kernel: {}", registered.join(", ")),
+            format!("there are some for {}", ways.join("; ")),
         ),
-        (true, Some(path)) => Finding::good(
-            "emulators",
-            format!("installed, not registered: `{}` and others", path.display()),
-        ),
-        (true, None) => Finding::not_good(
+        true => Finding::not_good(
             "emulators",
             State::Missing,
             "none: steps for other processors cannot run",
