@@ -8,6 +8,7 @@ use crate::snapshots::entries;
 use crate::support::bases::{self, Base};
 use crate::support::docker::Docker;
 use crate::support::podman::Podman;
+use crate::support::rung_cases::{RUNG_CASES, layers_of};
 use crate::support::{Outcome, TestEnv, layout, process, require_capability};
 
 /// What images are made of: users, programs that change theirs, several stages, removals, mounts.
@@ -259,4 +260,38 @@ fn a_container_of_podman_makes_the_same_layers() {
         "{said}"
     );
     same(&layers(&env.path("out/image")), &expected(&env));
+}
+
+/// The cases that every rung has to make the same layers of, as the default container of docker can.
+#[test]
+fn a_package_is_installed_in_a_container_of_docker_as_anywhere() {
+    require_capability!(
+        Root,
+        Overlay,
+        Program("dockerd"),
+        Base(Busybox),
+        Base(Python)
+    );
+    let (env, image) = prepared();
+    let docker = Docker::start();
+    docker.load(&image);
+    for name in ["owners", "deletes", "package"] {
+        let case = RUNG_CASES.iter().find(|case| case.name == name);
+        let case = case.expect("a case of that name");
+        let folder = env.path(name);
+        case.copy_to(&folder);
+        let by_root = env.path(format!("{name}-by-root"));
+        env.build(case.arguments(&folder, &by_root)).succeeded();
+        let output = format!("/out/{name}");
+        let words = case.arguments(Path::new("/case"), Path::new(&output));
+        let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+        let case_volume = format!("--volume={}:/case:ro", folder.display());
+        let out_volume = format!("--volume={}:/out", env.path("out").display());
+        let mut arguments = vec!["run", "--rm", "--network=none", &case_volume, &out_volume];
+        arguments.extend(["builder-image", "builder", "build", "--root", "/store"]);
+        arguments.extend(words);
+        docker.run(&arguments).succeeded();
+        let found = env.path("out").join(name);
+        assert_eq!(layers_of(&found), layers_of(&by_root), "{name}");
+    }
 }
