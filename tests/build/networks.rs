@@ -289,12 +289,18 @@ fn a_killed_builder_leaves_no_helper_and_no_link() {
     );
     let env = TestEnv::new();
     let dockerfile = dockerfile("RUN echo begun; sleep 500");
-    for (carrier, name) in [("pasta", "passt"), ("slirp4netns", "slirp")] {
+    let keeper = "$(busybox pgrep -f 'sandbox-init keep')";
+    for (carrier, name, also) in [
+        ("pasta", "passt", ""),
+        ("slirp4netns", "slirp", ""),
+        ("pasta", "passt", keeper),
+        ("slirp4netns", "slirp", keeper),
+    ] {
         let script = format!(
             "only {carrier}; PATH=$PATH_OF_BUILDER \"$BUILDER\" build --progress plain --root root --no-cache context >log 2>&1 & builder=$!
              until grep -q '[0-9] begun' log; do sleep 0.05; done
              until carriers | grep -q {name}; do sleep 0.05; done
-             before=$(carriers); kill -9 $builder
+             before=$(carriers); kill -9 $builder {also}
              for i in $(seq 100); do [ -z \"$(carriers)\" ] && break; sleep 0.05; done
              echo \"before: $before\"; echo \"after: $(carriers)$(ip -o link | wc -l) links\""
         );

@@ -10,7 +10,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, PidfdFlags};
 
-use crate::sys::process::SingleThreaded;
+use crate::sys::process::{self, SingleThreaded};
 
 /// Does the keeper's work: arguments are the namespace, the program, and the program's own.
 pub(super) fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -34,18 +34,25 @@ pub(super) fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn keep(program: &mut Command, namespace: OwnedFd) -> Result<(), Errno> {
+    // Should the keeper itself be killed. A program that gives up rights may lose this, which is why there is a keeper.
+    process::dies_with_us(program);
     let started = program.stdin(Stdio::from(namespace)).spawn();
     let mut child = started.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let waited = watch(child.id());
+    // Fails only if it is gone already.
+    let _unused = child.kill();
+    let _unused = child.wait();
+    waited
+}
+
+/// Returns when the builder has closed its end of the pipe, or the program has ended.
+fn watch(program: u32) -> Result<(), Errno> {
+    let id = i32::try_from(program).ok().and_then(Pid::from_raw);
     let end = rustix::process::pidfd_open(id.ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
     let builder = std::io::stdin();
     let mut events = [
         PollFd::new(&builder, PollFlags::IN),
         PollFd::new(&end, PollFlags::IN),
     ];
-    let waited = retry_on_intr(|| poll(&mut events, None));
-    // Fails only if it is gone already.
-    let _unused = child.kill();
-    let _unused = child.wait();
-    waited.map(|_| ())
+    retry_on_intr(|| poll(&mut events, None)).map(drop)
 }
