@@ -19,6 +19,7 @@ use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fstat, futimens,
     major, minor, openat, readlinkat, statat, unlinkat,
 };
+use rustix::io::Errno;
 
 use super::entry::{Entry, EntryKind, MODE_BITS, Xattrs, join, path_from};
 use super::error::{EntryProblem, Error, Result};
@@ -300,8 +301,11 @@ impl<W: Write> Scan<'_, W> {
         if let Some(frame) = self.frames.last_mut() {
             frame.is_touched = true;
         }
-        unlinkat(&self.directory, name, kind).context("remove", &self.upper.join(path))?;
-        Ok(())
+        match unlinkat(&self.directory, name, kind) {
+            // Made immutable by a step that may: it does no harm where it is.
+            Err(Errno::PERM | Errno::NOTEMPTY) => Ok(()),
+            result => Ok(result.context("remove", &self.upper.join(path))?),
+        }
     }
 
     /// Writes an entry, and before it the directories it is in.

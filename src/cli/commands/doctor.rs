@@ -11,7 +11,7 @@ use super::super::failure::Failure;
 use super::super::settings::Environment;
 use crate::fsio;
 use crate::sandbox::{
-    CpuLimits, Emulators, Execution, Footing, Limits, NativeRunner, Rung, Shortcoming,
+    CpuLimits, Emulators, Execution, Footing, Limits, NativeRunner, Obstacle, Rung, Shortcoming,
     StepRunner as _, checkup,
 };
 use crate::ui::Console;
@@ -110,7 +110,10 @@ fn steps(footing: Footing) -> Finding {
             "steps",
             State::Limited,
             format!("run {}", rung.description()),
-            "see below what keeps them from more",
+            match rung {
+                Rung::Chroot => Obstacle::MayNotMount.remedy(),
+                _ => "see below what keeps them from more",
+            },
         ),
         Err(obstacle) => Finding::not_good(
             "steps",
@@ -187,6 +190,14 @@ fn proc(footing: Footing) -> Option<Finding> {
 
 /// Tries each kind of limit, as the first step with it would.
 fn limits(footing: Footing) -> Finding {
+    if matches!(footing.rung(), Err(_) | Ok(Rung::Chroot)) {
+        return Finding::not_good(
+            "cgroups",
+            State::Missing,
+            "steps can be held to no limits on this footing",
+            "see `steps`",
+        );
+    }
     let runner = NativeRunner::new(footing);
     let tried = [
         (
@@ -358,7 +369,6 @@ fn json(footing: Footing, findings: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::Obstacle;
 
     #[test]
     fn what_is_missing_has_a_remedy() {
