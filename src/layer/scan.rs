@@ -2,7 +2,7 @@
 //!
 //! Walks in order and streams every file once through a [`TarWriter`]. Kept are all changes; left out is what is no
 //! change: directories that look as they did and hold no change, files that were opened for writing and are as they were,
-//! removals of what was not there, sockets, and what
+//! removals of what was not there, sockets (what one took the place of is removed), and what
 //! overlayfs and this machine keep for themselves. What is left out is taken away from the directory too: it and the table of
 //! contents say the same. The mount must not use `redirect_dir` or `metacopy`, which leave
 //! content and names in the lower layers.
@@ -166,9 +166,8 @@ impl<W: Write> Scan<'_, W> {
                     target: path_from(target.into_bytes()),
                 }
             }
-            FileType::Socket | FileType::Unknown => {
-                return self.take_away(name, &path, AtFlags::empty());
-            }
+            // Is in no layer, and what it took the place of is gone all the same.
+            FileType::Socket | FileType::Unknown => return self.remove(name, &path, sees_lower),
         };
         if stat.st_nlink > 1 {
             if let Some(target) = self.first_names.get(&(stat.st_dev, stat.st_ino)) {

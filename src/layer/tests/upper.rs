@@ -81,9 +81,10 @@ fn changes_are_kept_and_what_is_no_change_is_not() {
     }
     upper.set_time("touched", 7);
     let _socket = UnixListener::bind(upper.at("socket")).unwrap();
+    let _in_place_of_a_file = UnixListener::bind(upper.at("removed")).unwrap();
     fsio::symlink("x", upper.at("link")).unwrap();
     fsio::hard_link(upper.at("parent/deep/f"), upper.at("z")).unwrap();
-    let lower = lower("d parent\nd parent/deep\nd same\nd same/inner\nd touched");
+    let lower = lower("d parent\nd parent/deep\nf removed\nd same\nd same/inner\nd touched");
     let layer = upper.scan(&lower).unwrap();
     let expected = [
         "l link -> x",
@@ -91,6 +92,7 @@ fn changes_are_kept_and_what_is_no_change_is_not() {
         "d parent",
         "d parent/deep",
         "f parent/deep/f",
+        "w removed",
         "d touched",
         "h z -> parent/deep/f",
     ];
